@@ -1,0 +1,419 @@
+//! The body of an answer: passed through, read from store, or copied on its way.
+//!
+//! A response that may be stored streams to its client without delay while a bounded copy is kept.
+//! The copy is published when the body has ended cleanly and at its declared length, *before* the
+//! client sees the last byte; a body that errs, is cut short, carries trailers or outgrows the limit
+//! is not stored, and the client gets every byte all the same.
+//!
+//! ```text
+//!                      ┌──────────── Fill ────────────┐
+//!  inner body ──poll──►│ copy: chunks up to the limit │──► store, followers
+//!      ▲               │ ahead: frames not yet taken  │──► the leader's client
+//!      │               └──────────────────────────────┘
+//!   the client polls; once a follower waits, the pump does, and the client reads what is ahead
+//! ```
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame, SizeHint};
+use parking_lot::Mutex;
+use pin_project_lite::pin_project;
+
+use super::publish::Publication;
+use crate::policy::decision::Reason;
+
+pin_project! {
+    /// The body of every answer of [`CacheService`](super::CacheService).
+    pub struct ResponseBody<B: Body> {
+        #[pin]
+        kind: Kind<B>,
+    }
+}
+
+pin_project! {
+    #[project = KindProjection]
+    enum Kind<B: Body> {
+        Passed { #[pin] body: B },
+        Stored { body: Bytes },
+        Copied { fill: Arc<Mutex<Fill<B>>> },
+    }
+}
+
+impl<B: Body> ResponseBody<B> {
+    pub(crate) fn passed(body: B) -> Self {
+        Self {
+            kind: Kind::Passed { body },
+        }
+    }
+
+    pub(crate) fn stored(body: Bytes) -> Self {
+        Self {
+            kind: Kind::Stored { body },
+        }
+    }
+}
+
+impl<B> ResponseBody<B>
+where
+    B: Body + Send + 'static,
+    B::Error: Send,
+{
+    /// Streams `body` while copying it for `publication`. Whatever is there already is taken at
+    /// once, so that a body which needs no waiting is stored before its head is answered; the second
+    /// value says whether it was, where that is known by now.
+    pub(crate) fn copied(
+        body: B,
+        publication: Publication,
+        cx: &mut Context<'_>,
+    ) -> (Self, Option<Published>) {
+        let mut fill = Fill::new(body, publication);
+        while fill.copy.is_some() && fill.pull(cx).is_ready() {}
+        let published = fill.published;
+        if let Some(body) = fill.take_whole() {
+            return (Self::stored(body), published);
+        }
+        let fill = Arc::new(Mutex::new(fill));
+        Fill::offer_pump(&fill);
+        (
+            Self {
+                kind: Kind::Copied { fill },
+            },
+            published,
+        )
+    }
+
+    /// Reads a body to the end of its copy for nobody but the store.
+    pub(crate) async fn complete_copy(self) {
+        let Kind::Copied { fill } = self.kind else {
+            return;
+        };
+        std::future::poll_fn(|cx| {
+            let mut fill = fill.lock();
+            loop {
+                fill.ahead.clear();
+                if fill.copy.is_none() || fill.ended {
+                    return Poll::Ready(());
+                }
+                if fill.pull(cx).is_pending() {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await;
+    }
+}
+
+impl<B: Body> Body for ResponseBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        match self.project().kind.project() {
+            KindProjection::Passed { body } => body.poll_frame(cx).map_ok(into_bytes),
+            KindProjection::Stored { body } => {
+                let body = std::mem::take(body);
+                Poll::Ready((!body.is_empty()).then(|| Ok(Frame::data(body))))
+            }
+            KindProjection::Copied { fill } => fill.lock().poll_client(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Passed { body } => body.is_end_stream(),
+            Kind::Stored { body } => body.is_empty(),
+            Kind::Copied { fill } => fill.lock().is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Passed { body } => body.size_hint(),
+            Kind::Stored { body } => SizeHint::with_exact(body.len() as u64),
+            Kind::Copied { fill } => fill.lock().size_hint(),
+        }
+    }
+}
+
+impl<B: Body> fmt::Debug for ResponseBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            Kind::Passed { .. } => "ResponseBody::Passed",
+            Kind::Stored { .. } => "ResponseBody::Stored",
+            Kind::Copied { .. } => "ResponseBody::Copied",
+        })
+    }
+}
+
+/// Whether a response was stored, or why not, where there is a reason to give.
+pub(crate) type Published = Result<(), Option<Reason>>;
+
+/// The inner body with the copy that is made of it, shared by the client's body and the pump.
+struct Fill<B: Body> {
+    /// `None` once it has ended or failed: it is not polled again.
+    body: Option<Pin<Box<B>>>,
+    /// Read from the body and not yet taken by the client.
+    ahead: VecDeque<Result<Frame<Bytes>, B::Error>>,
+    ahead_bytes: u64,
+    ended: bool,
+    /// `None` once the response is published, or will not be.
+    copy: Option<Copy>,
+    published: Option<Published>,
+    /// Whether the pump polls the body; the client then only reads what is ahead.
+    pumped: bool,
+    client: Option<Waker>,
+}
+
+struct Copy {
+    chunks: Vec<Bytes>,
+    length: u64,
+    declared: Option<u64>,
+    limit: u64,
+    publication: Publication,
+}
+
+impl<B: Body> Fill<B> {
+    fn new(body: B, publication: Publication) -> Self {
+        let declared = publication.declared_length().or(body.size_hint().exact());
+        let copy = Copy {
+            chunks: Vec::new(),
+            length: 0,
+            declared,
+            limit: publication.body_limit(),
+            publication,
+        };
+        let mut fill = Self {
+            body: Some(Box::pin(body)),
+            ahead: VecDeque::new(),
+            ahead_bytes: 0,
+            ended: false,
+            copy: Some(copy),
+            published: None,
+            pumped: false,
+            client: None,
+        };
+        if fill.body.as_ref().is_some_and(|body| body.is_end_stream()) {
+            fill.end();
+        }
+        fill
+    }
+
+    /// What the client gets next.
+    fn poll_client(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        loop {
+            if let Some(frame) = self.ahead.pop_front() {
+                self.ahead_bytes -= data_length(&frame);
+                return Poll::Ready(Some(frame));
+            }
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            if self.pumped {
+                self.client = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            if self.pull(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Reads one frame of the inner body into `ahead` and into the copy. When the declared length is
+    /// reached it reads on, since a client may take the last declared byte for the end.
+    fn pull(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(body) = self.body.as_mut() else {
+            return Poll::Pending;
+        };
+        match body.as_mut().poll_frame(cx) {
+            Poll::Ready(Some(frame)) => {
+                self.take(frame.map(into_bytes));
+                let at_end = self.body.as_ref().is_some_and(|body| body.is_end_stream());
+                if at_end {
+                    self.end();
+                } else if self.copy.as_ref().is_some_and(Copy::is_complete)
+                    && self.pull(cx).is_pending()
+                {
+                    self.publish();
+                }
+                Poll::Ready(())
+            }
+            Poll::Ready(None) => {
+                self.end();
+                Poll::Ready(())
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn take(&mut self, frame: Result<Frame<Bytes>, B::Error>) {
+        match &frame {
+            Err(_) => {
+                self.abandon(None);
+                self.body = None;
+                self.ended = true;
+            }
+            Ok(frame) => match frame.data_ref() {
+                Some(data) => {
+                    let data = data.clone();
+                    self.copy_chunk(data);
+                }
+                None => self.abandon(Some(Reason::Trailers)),
+            },
+        }
+        self.ahead_bytes += data_length(&frame);
+        self.ahead.push_back(frame);
+    }
+
+    fn copy_chunk(&mut self, data: Bytes) {
+        let Some(copy) = self.copy.as_mut() else {
+            return;
+        };
+        copy.length += data.len() as u64;
+        if copy.length > copy.limit {
+            self.abandon(Some(Reason::BodyTooLarge));
+        } else if copy.declared.is_some_and(|declared| copy.length > declared) {
+            self.abandon(None);
+        } else if !data.is_empty() {
+            copy.chunks.push(data);
+        }
+    }
+
+    /// The body ended cleanly: publish, if the copy has the declared length.
+    fn end(&mut self) {
+        self.body = None;
+        self.ended = true;
+        match &self.copy {
+            Some(copy)
+                if copy
+                    .declared
+                    .is_some_and(|declared| declared != copy.length) =>
+            {
+                self.abandon(None);
+            }
+            Some(_) => self.publish(),
+            None => {}
+        }
+    }
+
+    fn publish(&mut self) {
+        if let Some(copy) = self.copy.take() {
+            self.published = Some(copy.publication.publish(&copy.chunks));
+        }
+    }
+
+    fn abandon(&mut self, reason: Option<Reason>) {
+        if let Some(copy) = self.copy.take() {
+            copy.publication.abandon(reason);
+            self.published = Some(Err(reason));
+        }
+    }
+
+    /// The whole body in one piece, when it has ended and nothing but data is ahead.
+    fn take_whole(&mut self) -> Option<Bytes> {
+        if !self.ended {
+            return None;
+        }
+        match self.ahead.len() {
+            0 => Some(Bytes::new()),
+            1 => {
+                let data = self.ahead.front()?.as_ref().ok()?.data_ref()?.clone();
+                self.ahead.clear();
+                Some(data)
+            }
+            _ => None,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ahead.is_empty() && self.ended
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = match &self.body {
+            Some(body) => body.size_hint(),
+            None => SizeHint::with_exact(0),
+        };
+        let ahead = self.ahead_bytes;
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + ahead);
+        }
+        hint.set_lower(hint.lower() + ahead);
+        hint
+    }
+}
+
+impl<B> Fill<B>
+where
+    B: Body + Send + 'static,
+    B::Error: Send,
+{
+    /// Lets the first follower start the pump.
+    fn offer_pump(fill: &Arc<Mutex<Self>>) {
+        let shared = Arc::downgrade(fill);
+        let guard = fill.lock();
+        let Some(copy) = &guard.copy else { return };
+        let Some(offer) = copy.publication.pump_offer() else {
+            return;
+        };
+        drop(guard);
+        offer.offer(move || {
+            // Without a runtime the client goes on driving, and followers have their deadline.
+            let (Some(fill), Ok(runtime)) =
+                (shared.upgrade(), tokio::runtime::Handle::try_current())
+            else {
+                return;
+            };
+            runtime.spawn(Self::pump(fill));
+        });
+    }
+
+    /// Reads the body ahead of its client, for as long as there is a copy to complete.
+    async fn pump(fill: Arc<Mutex<Self>>) {
+        std::future::poll_fn(|cx| {
+            let mut fill = fill.lock();
+            fill.pumped = true;
+            let polled = loop {
+                if fill.copy.is_none() || fill.ended {
+                    fill.pumped = false; // the client drives again
+                    break Poll::Ready(());
+                }
+                if fill.pull(cx).is_pending() {
+                    break Poll::Pending;
+                }
+            };
+            let client = fill.client.take();
+            drop(fill);
+            if let Some(client) = client {
+                client.wake();
+            }
+            polled
+        })
+        .await;
+    }
+}
+
+impl Copy {
+    fn is_complete(&self) -> bool {
+        self.declared == Some(self.length)
+    }
+}
+
+fn into_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
+    frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
+}
+
+fn data_length<E>(frame: &Result<Frame<Bytes>, E>) -> u64 {
+    let data = frame.as_ref().ok().and_then(Frame::data_ref);
+    data.map_or(0, |data| data.len() as u64)
+}

@@ -1,0 +1,162 @@
+//! The future of an answer: ready at once, forwarded, or awaited in stages.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{ready, Context, Poll};
+
+use http::Response;
+use http_body::Body;
+use pin_project_lite::pin_project;
+
+use super::answer;
+use super::body::ResponseBody;
+use super::invalidate::{Address, CachedMethod};
+use super::service::Core;
+use super::signals::{CacheFor, Invalidations, NoStore, Tags};
+use crate::policy::decision::Decision;
+
+type Boxed<B, E> = Pin<Box<dyn Future<Output = Result<Response<ResponseBody<B>>, E>> + Send>>;
+
+pin_project! {
+    /// The future of [`CacheService`](super::CacheService).
+    ///
+    /// A hit is ready when it is made; a bypassed request waits for the inner future alone; only a
+    /// miss is boxed.
+    pub struct ResponseFuture<F, B: Body, E> {
+        #[pin]
+        stage: Stage<F, B, E>,
+    }
+}
+
+pin_project! {
+    #[project = StageProjection]
+    enum Stage<F, B: Body, E> {
+        Ready { response: Option<Response<ResponseBody<B>>> },
+        Forwarded { #[pin] future: F, after: After },
+        Awaited { future: Boxed<B, E> },
+    }
+}
+
+impl<F, B: Body, E> ResponseFuture<F, B, E> {
+    pub(crate) fn ready(response: Response<ResponseBody<B>>) -> Self {
+        Self {
+            stage: Stage::Ready {
+                response: Some(response),
+            },
+        }
+    }
+
+    pub(crate) fn forward(future: F, after: After) -> Self {
+        Self {
+            stage: Stage::Forwarded { future, after },
+        }
+    }
+
+    pub(crate) fn boxed(
+        future: impl Future<Output = Result<Response<ResponseBody<B>>, E>> + Send + 'static,
+    ) -> Self {
+        Self {
+            stage: Stage::Awaited {
+                future: Box::pin(future),
+            },
+        }
+    }
+}
+
+impl<F, B, E> Future for ResponseFuture<F, B, E>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body,
+{
+    type Output = Result<Response<ResponseBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().stage.project() {
+            StageProjection::Ready { response } => {
+                let response = response
+                    .take()
+                    .expect("a future is not polled after it was ready");
+                Poll::Ready(Ok(response))
+            }
+            StageProjection::Forwarded { future, after } => {
+                let response = ready!(future.poll(cx))?;
+                Poll::Ready(Ok(after.apply(response)))
+            }
+            StageProjection::Awaited { future } => future.as_mut().poll(cx),
+        }
+    }
+}
+
+impl<F, B: Body, E> fmt::Debug for ResponseFuture<F, B, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+/// What is done with an answer that was not looked up.
+pub(crate) struct After {
+    core: Arc<Core>,
+    decision: Decision,
+    /// Where an unsafe request went.
+    address: Option<Address>,
+    /// Whether the route caches this unsafe method, which then spoils nothing.
+    cached_method: bool,
+}
+
+impl After {
+    pub(crate) fn new(core: Arc<Core>, decision: Decision, address: Option<Address>) -> Self {
+        Self {
+            core,
+            decision,
+            address,
+            cached_method: false,
+        }
+    }
+
+    /// The same for a method that the route caches, although not this time.
+    pub(crate) fn cached_method(core: Arc<Core>, decision: Decision) -> Self {
+        Self {
+            core,
+            decision,
+            address: None,
+            cached_method: true,
+        }
+    }
+
+    pub(crate) fn apply<B: Body>(&self, response: Response<B>) -> Response<ResponseBody<B>> {
+        let (mut parts, body) = response.into_parts();
+        if self.cached_method {
+            parts.extensions.insert(CachedMethod);
+        }
+        carry_out(&self.core, self.address.as_ref(), &mut parts);
+        parts.extensions.remove::<Tags>();
+        parts.extensions.remove::<CacheFor>();
+        parts.extensions.remove::<NoStore>();
+        if self.core.route.user.is_some() {
+            answer::tell_downstream(&self.core, &mut parts.headers);
+        }
+        answer::settle(&self.core, &mut parts.headers, &self.decision);
+        Response::from_parts(parts, ResponseBody::passed(body))
+    }
+}
+
+/// Carries out what an answer asks to be invalidated, before it leaves.
+pub(crate) fn carry_out(core: &Core, address: Option<&Address>, parts: &mut http::response::Parts) {
+    let invalidating = match address {
+        Some(address) => address.settle(
+            &core.shared,
+            parts.status,
+            &parts.headers,
+            &mut parts.extensions,
+        ),
+        None => {
+            let what = Invalidations::take_from(&mut parts.extensions);
+            (!what.is_empty()).then(|| super::invalidate::start(&core.shared, what))
+        }
+    };
+    if let Some(invalidating) = invalidating {
+        invalidating.in_background();
+    }
+}

@@ -1,0 +1,328 @@
+//! The handle: one cache, its settings and its bounds.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::header::HeaderValue;
+
+use super::collapse::Flights;
+use super::invalidate::{self, Invalidating};
+use super::layer::CacheLayer;
+use super::signals::Invalidate;
+use super::stats::{Counters, Stats};
+use super::uncacheable::Uncacheable;
+use super::watch::WatchLayer;
+use crate::clock::Clock;
+use crate::error::ConfigError;
+use crate::policy::stored::StoredResponse;
+use crate::store::invalidation::{InvalidationClock, Validity};
+use crate::store::near::{Responses, Settings};
+
+/// One cache: layers come from it, handlers hold it. A clone is the same cache.
+///
+/// The [module](crate::cache) tells how it works.
+#[derive(Clone)]
+pub struct Cache {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What all layers and handles of one cache share.
+pub(crate) struct Shared {
+    pub(crate) limits: Limits,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) clock: Clock,
+    pub(crate) responses: Responses,
+    pub(crate) invalidation: InvalidationClock,
+    pub(crate) flights: Arc<Flights>,
+    pub(crate) uncacheable: Uncacheable,
+    pub(crate) counters: Counters,
+}
+
+/// Everything that is bounded, with its bound.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) capacity: u64,
+    pub(crate) body: u64,
+    pub(crate) tags: usize,
+    pub(crate) tag_length: usize,
+    pub(crate) variants: usize,
+    pub(crate) vary_fields: usize,
+    pub(crate) key: usize,
+    pub(crate) head: usize,
+    pub(crate) waiters: usize,
+}
+
+impl Cache {
+    /// Settings for a cache; `Cache::builder().build()?` is a cache of 64 MiB in memory.
+    pub fn builder() -> CacheBuilder {
+        CacheBuilder::new()
+    }
+
+    /// A layer that caches the answers of what it is put around.
+    pub fn layer(&self) -> CacheLayer {
+        CacheLayer::new(Arc::clone(&self.shared))
+    }
+
+    /// A layer for a whole router that carries out the [`Invalidate`] of its handlers, and
+    /// invalidates what unsafe requests spoil (RFC 9111 §4.4), before the answer leaves.
+    pub fn watch(&self) -> WatchLayer {
+        WatchLayer::new(Arc::clone(&self.shared))
+    }
+
+    /// Invalidates every response with this tag.
+    ///
+    /// The responses are invalid when this returns, before it is awaited; the future counts them
+    /// and frees their memory, a few hundred at a time. It cannot fail. Call it after the change it
+    /// tells of is committed.
+    pub fn invalidate_tag(&self, tag: impl Into<String>) -> Invalidating {
+        self.invalidate(Invalidate::tag(tag))
+    }
+
+    /// Invalidates every response with one of these tags, each counted once.
+    pub fn invalidate_tags<T: Into<String>>(
+        &self,
+        tags: impl IntoIterator<Item = T>,
+    ) -> Invalidating {
+        self.invalidate(Invalidate::tags(tags))
+    }
+
+    /// Invalidates every response of this URI, for all users and in all variants; see
+    /// [`Invalidate::uri`] for what it may name.
+    pub fn invalidate_uri(&self, uri: impl Into<String>) -> Invalidating {
+        self.invalidate(Invalidate::uri(uri))
+    }
+
+    /// Invalidates everything.
+    pub fn invalidate_all(&self) -> Invalidating {
+        self.invalidate(Invalidate::all())
+    }
+
+    /// Invalidates what the argument names; `cache.invalidate(Invalidate::tag("posts").soft())`
+    /// marks responses stale instead of removing them.
+    pub fn invalidate(&self, what: Invalidate) -> Invalidating {
+        what.take();
+        invalidate::start(&self.shared, vec![what])
+    }
+
+    /// What this cache did so far, and what it holds.
+    pub fn stats(&self) -> Stats {
+        let shared = &self.shared;
+        Stats {
+            evicted: shared.responses.evicted(),
+            entries: shared.responses.len(),
+            bytes: shared.responses.weight(),
+            ..shared.counters.snapshot()
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn validity(&self, stored: &StoredResponse) -> Validity {
+        self.invalidation.validity(stored.fence(), stored.tags())
+    }
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Settings for a [`Cache`]. Every bound has a default; over a bound, a request bypasses the cache
+/// or a response is not stored, with the reason in `Cache-Status`.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct CacheBuilder {
+    limits: Limits,
+    namespace: String,
+    name: String,
+    clock: Clock,
+    index: bool,
+    buckets: u32,
+}
+
+impl CacheBuilder {
+    fn new() -> Self {
+        Self {
+            limits: Limits {
+                capacity: 64 << 20,
+                body: 1 << 20,
+                tags: 64,
+                tag_length: 256,
+                variants: 16,
+                vary_fields: 8,
+                key: 4096,
+                head: 16 << 10,
+                waiters: 1024,
+            },
+            namespace: String::new(),
+            name: "larder".to_owned(),
+            clock: Clock::system(),
+            index: true,
+            buckets: 16,
+        }
+    }
+
+    /// The memory that stored responses may take, in bytes, bookkeeping included. Default: 64 MiB.
+    pub fn capacity(mut self, bytes: u64) -> Self {
+        self.limits.capacity = bytes;
+        self
+    }
+
+    /// The longest body that is stored, in bytes, where a route does not say otherwise. Default:
+    /// 1 MiB.
+    pub fn body_limit(mut self, bytes: u64) -> Self {
+        self.limits.body = bytes;
+        self
+    }
+
+    /// The most tags a response may have; one with more is not stored. Default: 64.
+    pub fn max_tags(mut self, tags: usize) -> Self {
+        self.limits.tags = tags;
+        self
+    }
+
+    /// The most variants (RFC 9111 §4.1) that are stored under one key. Default: 16.
+    pub fn max_variants(mut self, variants: usize) -> Self {
+        self.limits.variants = variants;
+        self
+    }
+
+    /// The longest key, in bytes. Default: 4096.
+    pub fn max_key(mut self, bytes: usize) -> Self {
+        self.limits.key = bytes;
+        self
+    }
+
+    /// The most requests that wait for the call of another one, per key. Default: 1024.
+    pub fn max_waiters(mut self, requests: usize) -> Self {
+        self.limits.waiters = requests;
+        self
+    }
+
+    /// Keeps apart the responses of different services, or of versions of one service whose answers
+    /// differ (`"shop-v2"`). Default: none.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// The name under which the cache writes `Cache-Status` (RFC 9211). Default: `larder`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Whether invalidations count the responses they reach and free their memory at once. Default:
+    /// yes. Without it [`Invalidated::entries`](crate::Invalidated::entries) is `None`, and memory is freed by eviction.
+    pub fn tag_index(mut self, index: bool) -> Self {
+        self.index = index;
+        self
+    }
+
+    /// The number of buckets of the invalidation clock is two to the power of this, 10 to 20; each
+    /// takes eight bytes. More buckets make it rarer that two tags share one and are invalidated
+    /// together. Default: 16 (512 KiB).
+    pub fn clock_bits(mut self, bits: u32) -> Self {
+        self.buckets = bits;
+        self
+    }
+
+    /// Where the cache takes the time from; for tests. Default: the system's clock.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Builds the cache.
+    ///
+    /// # Errors
+    ///
+    /// If settings contradict each other or a bound is zero; the error says what to write instead.
+    pub fn build(self) -> Result<Cache, ConfigError> {
+        self.validate()?;
+        let limits = self.limits;
+        let responses = Responses::new(Settings {
+            capacity: limits.capacity,
+            largest: limits.body,
+            variants: limits.variants,
+            index: self.index,
+        });
+        let shared = Shared {
+            limits,
+            namespace: self.namespace,
+            name: self.name,
+            clock: self.clock,
+            responses,
+            invalidation: InvalidationClock::new(self.buckets),
+            flights: Flights::new(),
+            uncacheable: Uncacheable::new(),
+            counters: Counters::default(),
+        };
+        Ok(Cache {
+            shared: Arc::new(shared),
+        })
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        let limits = &self.limits;
+        let zero = [
+            (limits.capacity == 0, "capacity", "`.capacity(64 << 20)`"),
+            (limits.body == 0, "body limit", "`.body_limit(1 << 20)`"),
+            (limits.tags == 0, "limit of tags", "`.max_tags(64)`"),
+            (
+                limits.variants == 0,
+                "limit of variants",
+                "`.max_variants(16)`",
+            ),
+            (limits.key == 0, "limit of the key", "`.max_key(4096)`"),
+            (
+                limits.waiters == 0,
+                "limit of waiters",
+                "`.max_waiters(1024)`, and `.no_collapsing()` on a route where nobody should wait",
+            ),
+        ];
+        for (is_zero, what, instead) in zero {
+            if is_zero {
+                return Err(ConfigError::new(
+                    format!("a {what} of zero stores nothing"),
+                    instead,
+                ));
+            }
+        }
+        if limits.body.saturating_mul(2) > limits.capacity {
+            return Err(ConfigError::new(
+                format!(
+                    "a body limit of {} bytes does not fit into a capacity of {} bytes",
+                    limits.body, limits.capacity
+                ),
+                format!(
+                    "`.capacity({})` or more, or a smaller `.body_limit(..)`",
+                    limits.body.saturating_mul(2)
+                ),
+            ));
+        }
+        if !(10..=20).contains(&self.buckets) {
+            return Err(ConfigError::new(
+                "the invalidation clock has 2^10 to 2^20 buckets",
+                "`.clock_bits(16)`",
+            ));
+        }
+        let token = |name: &str| {
+            name.starts_with(|first: char| first.is_ascii_alphabetic())
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_.*".contains(&byte))
+        };
+        if !token(&self.name) || HeaderValue::from_str(&self.name).is_err() {
+            return Err(ConfigError::new(
+                "the name in Cache-Status is a token (RFC 9211)",
+                "`.name(\"shop-cache\")`",
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,266 @@
+//! Carrying out an invalidation: the clock moves at once, then the responses are counted and freed.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::vec;
+
+use http::{request, Extensions, HeaderMap, Method, StatusCode};
+
+use super::handle::Shared;
+use super::keyed;
+use super::signals::{Invalidate, Invalidations, Target};
+use super::stats::Counted;
+use crate::policy::invalidation;
+use crate::policy::key::{for_each_kept, QueryRule};
+use crate::policy::request::is_safe;
+use crate::policy::stored::StoredResponse;
+use crate::policy::tag::TagHash;
+use crate::store::invalidation::{Strength, Validity};
+
+/// What an invalidation reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use = "say `let _ =` when neither the count nor the delay matters"]
+pub struct Invalidated {
+    /// How many stored responses were invalidated, each counted once; `None` without a tag index.
+    pub entries: Option<u64>,
+    /// Whether other processes will hear of it only later. Never in memory alone.
+    pub deferred: bool,
+}
+
+/// An invalidation that has happened and is being counted; await it for the count.
+///
+/// Dropping it changes nothing for correctness: the responses are invalid already, and their memory
+/// is freed when they are next looked up or make room.
+#[must_use = "await it for the count, or `drop` it: the responses are invalid already"]
+pub struct Invalidating {
+    shared: Arc<Shared>,
+    sweeps: Vec<Sweep>,
+    entries: Option<u64>,
+}
+
+/// The places to work through for one invalidation.
+struct Sweep {
+    places: vec::IntoIter<u64>,
+    /// Which responses count; all of them when empty.
+    tags: Vec<TagHash>,
+    strength: Strength,
+}
+
+/// How many places are worked through before others get their turn.
+const STRIDE: usize = 256;
+
+/// Moves the clock for all of these at once.
+pub(crate) fn start(shared: &Arc<Shared>, what: Vec<Invalidate>) -> Invalidating {
+    let mut entries = Some(0);
+    let mut sweeps = Vec::new();
+    for one in what {
+        shared.counters.count(Counted::Invalidation);
+        tracing::debug!(targets = ?one.targets, strength = ?one.strength, "cache invalidation");
+        match bump(shared, &one) {
+            Some(sweep) => sweeps.push(sweep),
+            None => entries = None,
+        }
+    }
+    Invalidating {
+        shared: Arc::clone(shared),
+        sweeps,
+        entries,
+    }
+}
+
+/// The synchronous part: from here on the responses are invalid. `None` when they cannot be counted.
+fn bump(shared: &Shared, what: &Invalidate) -> Option<Sweep> {
+    let strength = what.strength;
+    if what.targets.contains(&Target::All) {
+        shared.invalidation.invalidate_all(strength);
+        let places = shared.responses.all_places().into_iter();
+        return Some(Sweep {
+            places,
+            tags: Vec::new(),
+            strength,
+        });
+    }
+    let (mut tags, mut listed) = (Vec::new(), Vec::new());
+    for target in &what.targets {
+        let (tag, indexed_under) = match target {
+            Target::Tag(name) => (TagHash::named(name), TagHash::named(name)),
+            Target::Uri(uri) => uri_tags(uri),
+            Target::Path(path) => {
+                let tag = TagHash::path(None, path.as_bytes());
+                (tag, tag)
+            }
+            Target::All => continue,
+        };
+        tags.push(tag);
+        listed.push(indexed_under);
+    }
+    shared.invalidation.invalidate(&tags, strength);
+    let places = shared.responses.places_of(&listed)?.into_iter();
+    Some(Sweep {
+        places,
+        tags,
+        strength,
+    })
+}
+
+/// The implicit tag that a URI names, and the one it is indexed under.
+fn uri_tags(uri: &str) -> (TagHash, TagHash) {
+    let uri = uri.split('#').next().unwrap_or_default();
+    let after_scheme = match uri.strip_prefix("//") {
+        Some(rest) => Some(rest),
+        None if uri.starts_with('/') => None,
+        None => uri.split_once("://").map(|(_, rest)| rest),
+    };
+    let (host, target) = match after_scheme {
+        Some(rest) => {
+            let at = rest.find(['/', '?']).unwrap_or(rest.len());
+            (Some(&rest.as_bytes()[..at]), &rest[at..])
+        }
+        None => (None, uri),
+    };
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    let path = if path.is_empty() { "/" } else { path };
+    let indexed_under = TagHash::path(None, path.as_bytes());
+    let tag = match query {
+        None => TagHash::path(host, path.as_bytes()),
+        Some(query) => {
+            let mut pairs = Vec::new();
+            for_each_kept(query, &QueryRule::All, |_, pair| pairs.push(pair.to_vec()));
+            let pairs: Vec<&[u8]> = pairs.iter().map(Vec::as_slice).collect();
+            TagHash::uri(host, path.as_bytes(), &pairs)
+        }
+    };
+    (tag, indexed_under)
+}
+
+impl Sweep {
+    /// Works through one place.
+    fn visit(&self, shared: &Shared, place: u64) -> u64 {
+        let tagged = |stored: &StoredResponse| {
+            self.tags.is_empty() || self.tags.iter().any(|tag| stored.tags().contains(tag))
+        };
+        match self.strength {
+            Strength::Soft => shared.responses.count(place, |stored| {
+                tagged(stored) && shared.validity(stored) == Validity::Soft
+            }),
+            // What was stored since under a newer clock is valid, and stays.
+            Strength::Hard => shared.responses.remove(place, |stored| {
+                tagged(stored) && shared.validity(stored) == Validity::Hard
+            }),
+        }
+    }
+}
+
+impl Invalidating {
+    /// Counts and frees without anybody waiting for it.
+    pub(crate) fn in_background(self) {
+        let nothing_left = self.sweeps.iter().all(|sweep| sweep.places.len() == 0);
+        if nothing_left {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(self);
+        }
+    }
+}
+
+impl Future for Invalidating {
+    type Output = Invalidated;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Invalidated> {
+        let this = &mut *self;
+        let mut turn = STRIDE;
+        while let Some(sweep) = this.sweeps.last_mut() {
+            while let Some(place) = sweep.places.next() {
+                let counted = sweep.visit(&this.shared, place);
+                this.entries = this.entries.map(|entries| entries + counted);
+                turn -= 1;
+                if turn == 0 {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            }
+            this.sweeps.pop();
+        }
+        Poll::Ready(Invalidated {
+            entries: this.entries,
+            deferred: false,
+        })
+    }
+}
+
+impl std::fmt::Debug for Invalidating {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Invalidating").finish_non_exhaustive()
+    }
+}
+
+/// Where a request went: kept while its answer is awaited.
+pub(crate) struct Address {
+    method: Method,
+    /// Only of unsafe requests: others spoil nothing.
+    host: Option<String>,
+    path: String,
+}
+
+impl Address {
+    pub(crate) fn of(parts: &request::Parts) -> Self {
+        let method = parts.method.clone();
+        if is_safe(&method) {
+            return Self {
+                method,
+                host: None,
+                path: String::new(),
+            };
+        }
+        let host = keyed::host(parts).ok().flatten();
+        Self {
+            method,
+            host: host.map(|host| String::from_utf8_lossy(host).into_owned()),
+            path: keyed::original_uri(parts).path().to_owned(),
+        }
+    }
+
+    /// Carries out what an answer asks for, and what its request spoiled (RFC 9111 §4.4).
+    /// `None` when there is nothing to do, as for nearly every answer.
+    pub(crate) fn settle(
+        &self,
+        shared: &Arc<Shared>,
+        status: StatusCode,
+        headers: &HeaderMap,
+        extensions: &mut Extensions,
+    ) -> Option<Invalidating> {
+        let mut what = Invalidations::take_from(extensions);
+        let exempt = extensions.get::<CachedMethod>().is_some();
+        if !exempt && invalidation::spoils(&self.method, status) {
+            what.extend(self.spoiled_paths(shared, headers));
+        }
+        (!what.is_empty()).then(|| start(shared, what))
+    }
+
+    /// The paths that an unsafe request spoiled, as far as anything was ever stored for them.
+    fn spoiled_paths(&self, shared: &Shared, headers: &HeaderMap) -> Option<Invalidate> {
+        let related = invalidation::related_paths(self.host.as_deref(), &self.path, headers);
+        let paths = std::iter::once(&self.path).chain(&related);
+        let begun = |path: &&String| {
+            shared
+                .invalidation
+                .was_begun(TagHash::path(None, path.as_bytes()))
+        };
+        paths
+            .filter(begun)
+            .map(|path| Invalidate::path(path))
+            .reduce(Invalidate::and)
+    }
+}
+
+/// In the answer to an unsafe method that its route caches: such a method does not spoil its URI,
+/// and a [`watch`](crate::Cache::watch) layer further out must know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CachedMethod;

@@ -1,0 +1,242 @@
+//! From a request to its key: whether it may be looked up at all, and under which bytes.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{request, Method, Uri};
+use http_body::Body;
+
+use super::handle::Shared;
+use super::route::Route;
+use super::user;
+use crate::policy::decision::{Decision, Forward, Reason};
+use crate::policy::key::{pair_name, Class, KeyWriter, Label, QueryRule};
+use crate::policy::request::RequestFacts;
+
+/// Requests are keyed by their head: target, host, user and further parts.
+#[derive(Clone, Copy, Debug)]
+pub enum HeadKeyed {}
+
+/// Requests are keyed by their head and, where the method gives it meaning, their content.
+#[derive(Clone, Copy, Debug)]
+pub enum BodyKeyed {}
+
+/// What keys a request with a body of type `B`. Sealed.
+pub trait KeyedBy<B>: sealed::Sealed {
+    /// Makes the body that is forwarded of the content that was read.
+    #[doc(hidden)]
+    fn rebuild(content: Bytes) -> Option<B>;
+}
+
+impl<B> KeyedBy<B> for HeadKeyed {
+    fn rebuild(_: Bytes) -> Option<B> {
+        None
+    }
+}
+
+impl<B: From<Bytes>> KeyedBy<B> for BodyKeyed {
+    fn rebuild(content: Bytes) -> Option<B> {
+        Some(B::from(content))
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::HeadKeyed {}
+    impl Sealed for super::BodyKeyed {}
+}
+
+/// The target URI before any router stripped a prefix from it.
+pub(crate) fn original_uri(parts: &request::Parts) -> &Uri {
+    #[cfg(feature = "axum")]
+    if let Some(original) = parts.extensions.get::<axum::extract::OriginalUri>() {
+        return &original.0;
+    }
+    &parts.uri
+}
+
+/// The pattern of the route that matched, such as `/posts/{id}`.
+pub(crate) fn matched_pattern(parts: &request::Parts) -> Option<&str> {
+    #[cfg(feature = "axum")]
+    if let Some(matched) = parts.extensions.get::<axum::extract::MatchedPath>() {
+        return Some(matched.as_str());
+    }
+    let _ = parts;
+    None
+}
+
+/// The host a request names; a contradiction is an error.
+pub(crate) fn host(parts: &request::Parts) -> Result<Option<&[u8]>, Reason> {
+    let field = parts.headers.get(header::HOST).map(HeaderValue::as_bytes);
+    let authority = original_uri(parts)
+        .authority()
+        .map(|authority| authority.as_str().as_bytes());
+    match (authority, field) {
+        (Some(authority), Some(field)) if authority != field => Err(Reason::HostConflict),
+        (authority, field) => Ok(authority.or(field)),
+    }
+}
+
+/// Whether a request is looked up, and as what; otherwise the decision to forward it.
+pub(crate) fn admit<B: Body>(
+    route: &Route,
+    parts: &request::Parts,
+    body: &B,
+) -> Result<(Class, RequestFacts), Decision> {
+    let class = class_of(route, &parts.method)?;
+    if class == Class::Get && !body.is_end_stream() {
+        return Err(bypass(Reason::RequestContent));
+    }
+    let facts = RequestFacts::read(&parts.headers);
+    if let Some(reason) = facts.bypass() {
+        return Err(bypass(reason));
+    }
+    if route.user.is_none() && !route.shared_despite_credentials {
+        if facts.authorization {
+            return Err(bypass(Reason::Authorization));
+        }
+        if facts.cookie && !only_ignored_cookies(route, parts) {
+            return Err(bypass(Reason::Cookie));
+        }
+    }
+    if route.skip_if.iter().any(|skip| skip(parts)) {
+        return Err(bypass(Reason::Skipped));
+    }
+    Ok((class, facts))
+}
+
+fn bypass(reason: Reason) -> Decision {
+    Decision::because(Forward::Bypass, reason)
+}
+
+fn class_of(route: &Route, method: &Method) -> Result<Class, Decision> {
+    match method.as_str() {
+        "GET" | "HEAD" => Ok(Class::Get),
+        "POST" if route.key_body.is_some() => Ok(Class::Post),
+        "QUERY" if route.key_body.is_some() => Ok(Class::Query),
+        _ => Err(Decision::forward(Forward::Method)),
+    }
+}
+
+fn only_ignored_cookies(route: &Route, parts: &request::Parts) -> bool {
+    let is_ignored = |name: &str| {
+        route
+            .ignored_cookies
+            .iter()
+            .any(|pattern| match pattern.strip_suffix('*') {
+                Some(prefix) => name.starts_with(prefix),
+                None => name == pattern,
+            })
+    };
+    user::cookies(parts).all(|cookie| cookie.is_ok_and(|(name, _)| is_ignored(name)))
+}
+
+/// Content that keys a request.
+pub(crate) struct Content<'a> {
+    pub(crate) media_type: Option<&'a HeaderValue>,
+    pub(crate) digest: [u8; 32],
+}
+
+/// Writes the key of a request into `out`.
+pub(crate) fn write_key(
+    shared: &Shared,
+    route: &Route,
+    parts: &request::Parts,
+    class: Class,
+    content: Option<&Content<'_>>,
+    out: &mut Vec<u8>,
+) -> Result<(), Reason> {
+    let uri = original_uri(parts);
+    let mut key = KeyWriter::new(out, class, shared.limits.key);
+    if !shared.namespace.is_empty() {
+        key.part(Label::Namespace, shared.namespace.as_bytes());
+    }
+    if route.host {
+        if let Some(scheme) = uri.scheme_str() {
+            key.part(Label::Scheme, scheme.as_bytes());
+        }
+        if let Some(host) = host(parts)? {
+            key.part(Label::Host, host);
+        }
+    }
+    key.part(Label::Path, uri.path().as_bytes());
+    if let Some(query) = uri.query() {
+        key.query(query, &route.query);
+    }
+    if let Some(user) = &route.user {
+        let user = user(parts).map_err(|error| refused(&error))?;
+        match user.filter(|user| !user.is_empty()) {
+            Some(user) => key.part(Label::User, user.as_bytes()),
+            None => return Err(Reason::NoUser),
+        }
+    }
+    for part in &route.extra {
+        match part(parts).map_err(|error| refused(&error))? {
+            Some(part) => key.part(Label::Extra, part.as_bytes()),
+            None => key.part(Label::ExtraAbsent, b""),
+        }
+    }
+    if let Some(content) = content {
+        if let Some(media_type) = content.media_type {
+            key.part(Label::ContentType, media_type.as_bytes());
+        }
+        key.part(Label::Digest, &content.digest);
+    }
+    key.finish().map_err(|_| Reason::KeyTooLong)
+}
+
+fn refused(error: &crate::error::KeyError) -> Reason {
+    tracing::debug!(%error, "request bypasses the cache");
+    Reason::KeyError
+}
+
+/// Removes from a request what its key does not cover (see [`CacheLayer::narrow`](crate::CacheLayer::narrow)).
+pub(crate) fn narrow(route: &Route, parts: &mut request::Parts) {
+    let per_user = route.user.is_some();
+    let covered: Vec<header::HeaderName> = parts
+        .headers
+        .keys()
+        .filter(|name| {
+            **name == header::CONTENT_TYPE
+                || **name == header::CONTENT_LENGTH
+                || (**name == header::HOST && route.host)
+                || (per_user && (**name == header::AUTHORIZATION || **name == header::COOKIE))
+                || route.vary_on.contains(name)
+        })
+        .cloned()
+        .collect();
+    let mut kept = http::HeaderMap::with_capacity(covered.len());
+    for name in covered {
+        for value in parts.headers.get_all(&name) {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    parts.headers = kept;
+    parts.uri = narrowed_uri(route, &parts.uri);
+    #[cfg(feature = "axum")]
+    if let Some(original) = parts.extensions.get_mut::<axum::extract::OriginalUri>() {
+        original.0 = narrowed_uri(route, &original.0);
+    }
+}
+
+fn narrowed_uri(route: &Route, uri: &Uri) -> Uri {
+    let mut narrowed = uri.clone().into_parts();
+    if !route.host {
+        narrowed.scheme = None;
+        narrowed.authority = None;
+    }
+    if let (Some(query), false) = (uri.query(), route.query == QueryRule::All) {
+        let kept: Vec<&str> = query
+            .split('&')
+            .filter(|pair| route.query.keeps(pair_name(pair)))
+            .collect();
+        let target: Cow<'_, str> = if kept.is_empty() {
+            uri.path().into()
+        } else {
+            format!("{}?{}", uri.path(), kept.join("&")).into()
+        };
+        narrowed.path_and_query = target.parse().ok();
+    }
+    Uri::from_parts(narrowed).unwrap_or_else(|_| uri.clone())
+}

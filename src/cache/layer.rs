@@ -1,0 +1,322 @@
+//! [`CacheLayer`]: what a route says about caching.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::HeaderName;
+use http::{request, response, StatusCode};
+use tower_layer::Layer;
+
+use super::handle::Shared;
+use super::keyed::{BodyKeyed, HeadKeyed};
+use super::route::{ClientCache, Route};
+use super::service::{CacheService, Core};
+use crate::error::{ConfigError, KeyError};
+use crate::policy::key::QueryRule;
+use crate::policy::tag::TagTemplate;
+
+/// A [`Layer`] that caches the answers of the service it is put around; made by
+/// [`Cache::layer`](crate::Cache::layer).
+///
+/// The [module](crate::cache) tells what is stored by default. Contradictory settings panic when the
+/// layer is put around a service; [`try_validate`](Self::try_validate) tells them as an error.
+///
+/// `K` says what keys a request: its head, or (after [`key_body`](Self::key_body)) its content too.
+#[must_use]
+pub struct CacheLayer<K = HeadKeyed> {
+    shared: Arc<Shared>,
+    route: Route,
+    keyed: PhantomData<fn() -> K>,
+}
+
+impl CacheLayer {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let route = Route::new(&shared.limits);
+        Self {
+            shared,
+            route,
+            keyed: PhantomData,
+        }
+    }
+
+    /// Caches `POST` and `QUERY` (RFC 10008) as well, keyed by their content and `Content-Type`.
+    ///
+    /// Content longer than `limit` bytes, or of unknown length, bypasses the cache. Such a method
+    /// does not invalidate its own URI. The request body must be one that can be made of bytes, as
+    /// axum's is.
+    pub fn key_body(mut self, limit: usize) -> CacheLayer<BodyKeyed> {
+        self.route.key_body = Some(limit);
+        CacheLayer {
+            shared: self.shared,
+            route: self.route,
+            keyed: PhantomData,
+        }
+    }
+}
+
+impl<K> CacheLayer<K> {
+    /// How long responses are reused: the smaller of this and the response's own lifetime
+    /// (`max-age` and its like). Without a ttl only responses with a lifetime of their own are
+    /// stored. Default: none.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.route.rules.ttl = Some(ttl);
+        self
+    }
+
+    /// A ttl chosen by the response; `None` leaves the route's.
+    pub fn ttl_by<F>(mut self, ttl: F) -> Self
+    where
+        F: Fn(&response::Parts) -> Option<Duration> + Send + Sync + 'static,
+    {
+        self.route.ttl_by = Some(Arc::new(ttl));
+        self
+    }
+
+    /// Stores answers of this status too, for this long. Default: 200, 203, 301, 308 and 410, for
+    /// the ttl.
+    ///
+    /// # Panics
+    ///
+    /// If `status` is not a `StatusCode` or a number from 100 to 999.
+    pub fn status_ttl(mut self, status: impl TryInto<StatusCode>, ttl: Duration) -> Self {
+        let Ok(status) = status.try_into() else {
+            panic!("a status is a number from 100 to 999; write instead: `.status_ttl(404, ..)`");
+        };
+        self.route
+            .rules
+            .status_ttl
+            .retain(|(known, _)| *known != status);
+        self.route.rules.status_ttl.push((status, ttl));
+        self
+    }
+
+    /// Stores 404 too, for this (short) time.
+    pub fn not_found_ttl(self, ttl: Duration) -> Self {
+        self.status_ttl(StatusCode::NOT_FOUND, ttl)
+    }
+
+    /// A tag of every response of this route. `{name}` stands for a parameter of the route's path:
+    /// `.tag("post:{id}")` on `/posts/{id}`. A response whose parameter is missing is not stored.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        let tag = tag.into();
+        self.route.tags.extend(TagTemplate::parse(&tag));
+        self.route.tag_names.push(tag);
+        self
+    }
+
+    /// Tags made of the request.
+    pub fn tags_by<F>(mut self, tags: F) -> Self
+    where
+        F: Fn(&request::Parts) -> Vec<String> + Send + Sync + 'static,
+    {
+        self.route.tags_by.push(Arc::new(tags));
+        self
+    }
+
+    /// Tags made of the response; a handler can also return [`Tags`](crate::Tags).
+    pub fn tags_of_response<F>(mut self, tags: F) -> Self
+    where
+        F: Fn(&response::Parts) -> Vec<String> + Send + Sync + 'static,
+    {
+        self.route.tags_of.push(Arc::new(tags));
+        self
+    }
+
+    /// Keeps each user's responses apart. Requests without a user bypass the cache; credentials and
+    /// cookies no longer do; downstream is told `private`. [`user`](crate::user) has ready-made
+    /// functions.
+    pub fn per_user<F>(mut self, user: F) -> Self
+    where
+        F: Fn(&request::Parts) -> Result<Option<Cow<'_, str>>, KeyError> + Send + Sync + 'static,
+    {
+        self.route.user = Some(Arc::new(user));
+        self
+    }
+
+    /// One more part of the key, such as a tenant or a language. A request without it (`None`) has a
+    /// key of its own; an error bypasses the cache.
+    pub fn key_part<F>(mut self, part: F) -> Self
+    where
+        F: Fn(&request::Parts) -> Result<Option<Cow<'_, str>>, KeyError> + Send + Sync + 'static,
+    {
+        self.route.extra.push(Arc::new(part));
+        self
+    }
+
+    /// Varies on a request field as if each response named it in `Vary`, and names it there.
+    pub fn vary_on(mut self, field: HeaderName) -> Self {
+        self.route.vary_on.push(field);
+        self
+    }
+
+    /// Shares responses between hosts. Default: each host has its own.
+    pub fn any_host(mut self) -> Self {
+        self.route.host = false;
+        self
+    }
+
+    /// The query parameters that matter, by name; others are not part of the key. Default: all.
+    pub fn query_only<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.route.query = QueryRule::Only(names.into_iter().map(Into::into).collect());
+        self.route.query_rules += 1;
+        self
+    }
+
+    /// Query parameters that do not matter, by name, such as `utm_source`.
+    pub fn query_except<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.route.query = QueryRule::Except(names.into_iter().map(Into::into).collect());
+        self.route.query_rules += 1;
+        self
+    }
+
+    /// Cookies that do not change the answer, by name; a `*` at the end stands for any ending. A
+    /// request with any other cookie bypasses the cache.
+    pub fn ignore_cookies<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.route
+            .ignored_cookies
+            .extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Answers requests with `Authorization` or cookies from responses that everybody shares: for
+    /// routes that check who asks in an outer layer and answer all alike.
+    pub fn shared_despite_credentials(mut self) -> Self {
+        self.route.shared_despite_credentials = true;
+        self
+    }
+
+    /// Leaves requests alone for which this is true.
+    pub fn skip_if<F>(mut self, skip: F) -> Self
+    where
+        F: Fn(&request::Parts) -> bool + Send + Sync + 'static,
+    {
+        self.route.skip_if.push(Arc::new(skip));
+        self
+    }
+
+    /// Stores only responses for which this is true, and which nothing else forbids to store.
+    pub fn store_if<F>(mut self, store: F) -> Self
+    where
+        F: Fn(&response::Parts) -> bool + Send + Sync + 'static,
+    {
+        self.route.store_if.push(Arc::new(store));
+        self
+    }
+
+    /// The longest body that is stored, in bytes; longer ones pass through. Default: that of the
+    /// cache, 1 MiB.
+    pub fn body_limit(mut self, bytes: u64) -> Self {
+        self.route.body_limit = bytes;
+        self
+    }
+
+    /// How long after its lifetime a response may answer while one request refreshes it
+    /// (RFC 5861 §3), where the response does not say. Default: not at all.
+    pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
+        self.route.rules.stale_while_revalidate = Some(window);
+        self
+    }
+
+    /// How long after its lifetime a response may answer when the service fails: with 500, 502, 503,
+    /// 504 or an error (RFC 5861 §4), where the response does not say. Default: not at all.
+    pub fn stale_if_error(mut self, window: Duration) -> Self {
+        self.route.rules.stale_if_error = Some(window);
+        self
+    }
+
+    /// Lets a request refresh a response in the background before it expires, in the last `fraction`
+    /// of its lifetime; when exactly differs from response to response. Default: off.
+    pub fn early_refresh(mut self, fraction: f32) -> Self {
+        self.route.early_refresh = Some(fraction);
+        self
+    }
+
+    /// How long a request waits for the call of another one with its key before it calls by itself.
+    /// Default: 10 s.
+    pub fn collapse_timeout(mut self, deadline: Duration) -> Self {
+        self.route.collapse = Some(deadline);
+        self
+    }
+
+    /// Lets every request that misses call by itself.
+    pub fn no_collapsing(mut self) -> Self {
+        self.route.collapse = None;
+        self
+    }
+
+    /// What clients and caches downstream may do, where the handler's `Cache-Control` does not say.
+    /// Default: `no-cache`, so that a purge here is a purge everywhere.
+    pub fn client(mut self, client: ClientCache) -> Self {
+        self.route.client = Some(client);
+        self
+    }
+
+    /// Removes from a request, before it is forwarded, what its key does not cover: query parameters
+    /// that are not kept, cookies, and all fields but those of [`vary_on`](Self::vary_on), `Host` and
+    /// those that describe content. Then nothing unkeyed can reach another client through a stored
+    /// response. (Extensions, such as the peer's address, stay.)
+    pub fn narrow(mut self) -> Self {
+        self.route.narrow = true;
+        self
+    }
+
+    /// Answers from store even if the request says `no-cache`, `max-age` or `no-store`, so that a
+    /// storm of reloads is answered as well.
+    pub fn ignore_client_directives(mut self) -> Self {
+        self.route.ignore_client_directives = true;
+        self
+    }
+
+    /// Whether answers carry `Cache-Status` (RFC 9211). Default: yes.
+    pub fn cache_status(mut self, on: bool) -> Self {
+        self.route.cache_status = on;
+        self
+    }
+
+    /// Looks for contradictions in the settings.
+    ///
+    /// # Errors
+    ///
+    /// The first contradiction, with the line to write instead.
+    pub fn try_validate(&self) -> Result<(), ConfigError> {
+        self.route.validate(&self.shared.limits)
+    }
+}
+
+impl<K> Clone for CacheLayer<K> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            route: self.route.clone(),
+            keyed: PhantomData,
+        }
+    }
+}
+
+impl<K> fmt::Debug for CacheLayer<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheLayer")
+            .field("route", &self.route)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S, K> Layer<S> for CacheLayer<K> {
+    type Service = CacheService<S, K>;
+
+    /// # Panics
+    ///
+    /// If the settings contradict each other.
+    fn layer(&self, inner: S) -> Self::Service {
+        if let Err(error) = self.try_validate() {
+            panic!("{error}");
+        }
+        CacheService::new(
+            inner,
+            Core::new(Arc::clone(&self.shared), self.route.clone()),
+        )
+    }
+}

@@ -1,0 +1,188 @@
+//! From the head of an answer to a stored response.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{response, StatusCode};
+
+use super::body::Published;
+use super::collapse::{Leader, Outcome, PumpOffer};
+use super::service::Core;
+use super::stats::Counted;
+use crate::policy::decision::Reason;
+use crate::policy::stored::{selecting_fields, Fence, Head, StoredResponse};
+use crate::policy::storing::is_stored;
+use crate::policy::storing::Terms;
+use crate::policy::tag::TagHash;
+use crate::store::invalidation::Validity;
+use crate::store::near::Insertion;
+
+/// Everything about a call that its response is stored with, taken before the call.
+pub(crate) struct Filing {
+    pub(crate) core: Arc<Core>,
+    pub(crate) key: Arc<[u8]>,
+    pub(crate) place: u64,
+    pub(crate) fence: Fence,
+    /// Implicit tags, then those of the request.
+    pub(crate) tags: Vec<TagHash>,
+    pub(crate) implicit: usize,
+    /// The request's fields: a response may vary on any of them.
+    pub(crate) request: HeaderMap,
+}
+
+impl Filing {
+    /// The head as it will be stored, or why it cannot be.
+    pub(crate) fn head(
+        &mut self,
+        response: &response::Parts,
+        response_tags: &[String],
+        terms: Terms,
+    ) -> Result<Head, Reason> {
+        let limits = &self.core.shared.limits;
+        let mut tags = std::mem::take(&mut self.tags);
+        for tag in response_tags {
+            if tag.is_empty() || tag.len() > limits.tag_length {
+                return Err(Reason::Tags);
+            }
+            tags.push(TagHash::named(tag));
+        }
+        let explicit = &mut tags[self.implicit..];
+        explicit.sort_unstable();
+        tags.dedup();
+        if tags.len() - self.implicit > limits.tags {
+            return Err(Reason::Tags);
+        }
+        let lines = stored_lines(&response.headers);
+        let size: usize = lines
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum();
+        if size > limits.head {
+            return Err(Reason::HeadTooLarge);
+        }
+        Ok(Head {
+            status: response.status,
+            lines,
+            vary: selecting_fields(&terms.vary, &self.request),
+            tags,
+            implicit: u8::try_from(self.implicit).unwrap_or(0),
+            fence: self.fence,
+            times: terms.times,
+        })
+    }
+}
+
+fn stored_lines(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    let listed: Vec<&str> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(',').map(str::trim))
+        .collect();
+    let kept = headers.iter().filter(|(name, _)| is_stored(name, &listed));
+    kept.map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// A response in the making, with the flight that waits for it.
+pub(crate) struct Publication {
+    filing: Filing,
+    head: Head,
+    declared: Option<u64>,
+    leader: Option<Leader>,
+}
+
+impl Publication {
+    pub(crate) fn new(
+        filing: Filing,
+        head: Head,
+        declared: Option<u64>,
+        leader: Option<Leader>,
+    ) -> Self {
+        Self {
+            filing,
+            head,
+            declared,
+            leader,
+        }
+    }
+
+    pub(crate) fn declared_length(&self) -> Option<u64> {
+        self.declared
+    }
+
+    pub(crate) fn body_limit(&self) -> u64 {
+        self.filing.core.route.body_limit
+    }
+
+    pub(crate) fn pump_offer(&self) -> Option<PumpOffer> {
+        self.leader.as_ref().map(Leader::pump_offer)
+    }
+
+    /// The body is complete: stores the response and hands it to whoever waits.
+    pub(crate) fn publish(self, body: &[Bytes]) -> Published {
+        let (outcome, published) = match store(&self.filing, self.head, body) {
+            Ok(stored) => (Outcome::Published(stored), Ok(())),
+            Err(reason) => (Outcome::Failed, Err(Some(reason))),
+        };
+        if let Some(leader) = self.leader {
+            leader.finish(outcome);
+        }
+        published
+    }
+
+    /// The body cannot be stored, for a reason that lasts, or because it failed.
+    pub(crate) fn abandon(self, reason: Option<Reason>) {
+        let Filing { core, place, .. } = &self.filing;
+        let outcome = match reason {
+            Some(reason) => {
+                tracing::debug!(reason = reason.as_str(), "response is not stored");
+                core.shared
+                    .uncacheable
+                    .remember(*place, core.shared.clock.now());
+                Outcome::Unstorable
+            }
+            None => Outcome::Failed,
+        };
+        if let Some(leader) = self.leader {
+            leader.finish(outcome);
+        }
+    }
+}
+
+/// Stores a complete response, unless an invalidation has overtaken it.
+fn store(filing: &Filing, head: Head, body: &[Bytes]) -> Result<Arc<StoredResponse>, Reason> {
+    let shared = &filing.core.shared;
+    let stored = StoredResponse::assemble(&filing.key, head, body).ok_or(Reason::BodyTooLarge)?;
+    let stored = Arc::new(stored);
+    if shared.validity(&stored) == Validity::Hard {
+        tracing::debug!(
+            reason = Reason::Overtaken.as_str(),
+            "response is not stored"
+        );
+        return Err(Reason::Overtaken);
+    }
+    let now = shared.clock.now();
+    let holds = |other: &StoredResponse| {
+        let times = other.times();
+        let stale_window = times.stale_while_revalidate.max(times.stale_if_error);
+        now < times.fresh_until.plus(stale_window) && shared.validity(other) != Validity::Hard
+    };
+    match shared
+        .responses
+        .insert(filing.place, Arc::clone(&stored), holds)
+    {
+        Insertion::Stored => {
+            shared.counters.count(Counted::Stored);
+            shared.uncacheable.forget(filing.place);
+            Ok(stored)
+        }
+        Insertion::TooManyVariants => Err(Reason::TooManyVariants),
+    }
+}
+
+/// Whether a refusal is about the response, so that the next one will likely be refused too.
+pub(crate) fn is_lasting(reason: Reason, status: StatusCode) -> bool {
+    !status.is_server_error() && !matches!(reason, Reason::RequestNoStore | Reason::Head)
+}

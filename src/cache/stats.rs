@@ -1,0 +1,119 @@
+//! What the cache did, counted.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use crate::policy::decision::{Decision, Reason};
+
+/// What a cache did since it was built, and what it holds now.
+///
+/// Each request that a [`CacheLayer`](crate::CacheLayer) saw is counted in exactly one of `hits`,
+/// `stale`, `collapsed`, `misses` and `bypassed`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Requests answered by a fresh stored response.
+    pub hits: u64,
+    /// Requests answered by a stale stored response.
+    pub stale: u64,
+    /// Requests answered by the call of another request.
+    pub collapsed: u64,
+    /// Requests that were looked up, and forwarded.
+    pub misses: u64,
+    /// Requests that were not looked up, or whose waiting was refused.
+    pub bypassed: u64,
+    /// Responses stored.
+    pub stored: u64,
+    /// Invalidations carried out.
+    pub invalidations: u64,
+    /// Refreshes run in the background.
+    pub refreshes: u64,
+    /// Stored responses that made room for others.
+    pub evicted: u64,
+    /// Stored responses now.
+    pub entries: u64,
+    /// The memory they weigh now, in bytes.
+    pub bytes: u64,
+}
+
+/// One thing that is counted.
+#[derive(Clone, Copy)]
+pub(crate) enum Counted {
+    Hit,
+    Stale,
+    Collapsed,
+    Miss,
+    Bypassed,
+    Stored,
+    Invalidation,
+    Refresh,
+}
+
+const KINDS: usize = 8;
+const STRIPES: usize = 8;
+
+/// Counters that threads rarely share a cache line of.
+#[derive(Default)]
+pub(crate) struct Counters {
+    stripes: [Stripe; STRIPES],
+}
+
+#[derive(Default)]
+#[repr(align(128))]
+struct Stripe([AtomicU64; KINDS]);
+
+thread_local! {
+    static STRIPE: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+fn stripe() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    STRIPE.with(|mine| {
+        if mine.get() == usize::MAX {
+            mine.set(NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES);
+        }
+        mine.get()
+    })
+}
+
+impl Counters {
+    pub(crate) fn count(&self, what: Counted) {
+        self.stripes[stripe()].0[what as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn decided(&self, decision: &Decision) {
+        self.count(match decision {
+            Decision::Hit { ttl, .. } if *ttl < 0 => Counted::Stale,
+            Decision::Hit { .. } => Counted::Hit,
+            Decision::Forward {
+                detail: Some(Reason::StaleIfError),
+                ..
+            } => Counted::Stale,
+            Decision::Forward {
+                collapsed: true, ..
+            } => Counted::Collapsed,
+            Decision::Forward { why, .. } if why.was_looked_up() => Counted::Miss,
+            Decision::Forward { .. } => Counted::Bypassed,
+        });
+    }
+
+    pub(crate) fn total(&self, what: Counted) -> u64 {
+        let of = |stripe: &Stripe| stripe.0[what as usize].load(Ordering::Relaxed);
+        self.stripes.iter().map(of).sum()
+    }
+
+    /// The counts so far, and nothing of what is held.
+    pub(crate) fn snapshot(&self) -> Stats {
+        Stats {
+            hits: self.total(Counted::Hit),
+            stale: self.total(Counted::Stale),
+            collapsed: self.total(Counted::Collapsed),
+            misses: self.total(Counted::Miss),
+            bypassed: self.total(Counted::Bypassed),
+            stored: self.total(Counted::Stored),
+            invalidations: self.total(Counted::Invalidation),
+            refreshes: self.total(Counted::Refresh),
+            ..Stats::default()
+        }
+    }
+}

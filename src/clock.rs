@@ -1,0 +1,187 @@
+//! The one place that asks what time it is.
+//!
+//! Every rule takes the time as an argument, and every service takes it from the [`Clock`] it was
+//! configured with, so a test moves hours in no time: build the cache with
+//! [`ManualClock::clock`] and call [`ManualClock::advance`].
+//!
+//! Times are wall-clock milliseconds, because the ages and dates of HTTP are wall-clock times that
+//! travel between machines.
+
+use std::fmt;
+use std::future::{poll_fn, Future};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+/// A moment, in milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Timestamp(u64);
+
+impl Timestamp {
+    #[cfg(test)]
+    pub(crate) const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    pub(crate) const fn as_secs(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// The time since `earlier`, or zero when the clock was set back in between.
+    pub(crate) const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    pub(crate) const fn plus(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(millis(by)))
+    }
+
+    pub(crate) const fn minus(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(by)))
+    }
+}
+
+/// The whole milliseconds of a duration, saturated.
+pub(crate) const fn millis(duration: Duration) -> u64 {
+    let millis = duration.as_millis();
+    if millis > u64::MAX as u128 {
+        u64::MAX
+    } else {
+        millis as u64
+    }
+}
+
+/// Where a cache takes the time from: the system, or a hand that moves it.
+///
+/// The default is the system's clock.
+#[derive(Clone, Default)]
+pub struct Clock {
+    source: Source,
+}
+
+#[derive(Clone, Default)]
+enum Source {
+    #[default]
+    System,
+    Manual(ManualClock),
+}
+
+impl Clock {
+    /// The system's clock.
+    pub const fn system() -> Self {
+        Self {
+            source: Source::System,
+        }
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "this is the one place that asks")]
+    pub(crate) fn now(&self) -> Timestamp {
+        match &self.source {
+            Source::System => {
+                let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
+                Timestamp(millis(elapsed.unwrap_or_default()))
+            }
+            Source::Manual(clock) => Timestamp(*clock.now.borrow()),
+        }
+    }
+
+    /// Waits until `duration` has passed on this clock.
+    pub(crate) async fn sleep(&self, duration: Duration) {
+        match &self.source {
+            Source::System => tokio::time::sleep(duration).await,
+            Source::Manual(clock) => {
+                let deadline = self.now().plus(duration).0;
+                let mut now = clock.now.subscribe();
+                if now.wait_for(|now| *now >= deadline).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    }
+}
+
+impl Clock {
+    /// Waits for `future`, but no longer than `limit`.
+    pub(crate) async fn within<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        let mut sleep = pin!(self.sleep(limit));
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(Some(output));
+            }
+            sleep.as_mut().poll(cx).map(|()| None)
+        })
+        .await
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.source {
+            Source::System => f.write_str("Clock::system"),
+            Source::Manual(_) => f.write_str("Clock::manual"),
+        }
+    }
+}
+
+/// A clock that stands still until it is told to move, for tests.
+///
+/// ```
+/// use std::time::Duration;
+/// use larder::{Cache, ManualClock};
+///
+/// let clock = ManualClock::new();
+/// let cache = Cache::builder().clock(clock.clock()).build()?;
+/// clock.advance(Duration::from_secs(61)); // what was stored for a minute is stale now
+/// # drop(cache);
+/// # Ok::<(), larder::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct ManualClock {
+    now: Arc<watch::Sender<u64>>,
+}
+
+impl ManualClock {
+    /// A clock that stands at 2026-01-01 00:00:00 UTC.
+    pub fn new() -> Self {
+        Self {
+            now: Arc::new(watch::Sender::new(1_767_225_600_000)),
+        }
+    }
+
+    /// The clock to configure a cache with; it follows this one.
+    pub fn clock(&self) -> Clock {
+        Clock {
+            source: Source::Manual(self.clone()),
+        }
+    }
+
+    /// Moves the clock forward and wakes whoever waited for a moment that has now passed.
+    pub fn advance(&self, by: Duration) {
+        self.now
+            .send_modify(|now| *now = now.saturating_add(millis(by)));
+    }
+
+    /// Sets the clock back, as an operator or a bad time server would.
+    pub fn set_back(&self, by: Duration) {
+        self.now
+            .send_modify(|now| *now = now.saturating_sub(millis(by)));
+    }
+}
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for ManualClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ManualClock")
+            .field(&*self.now.borrow())
+            .finish()
+    }
+}

@@ -1,0 +1,15 @@
+//! Tower layers that keep web responses fresh.
+pub mod cache;
+mod clock;
+mod error;
+mod header;
+mod policy;
+mod store;
+
+pub use cache::{
+    user, Cache, CacheBuilder, CacheFor, CacheLayer, CacheService, ClientCache, Invalidate,
+    Invalidated, NoStore, Stats, Tags,
+};
+pub use clock::{Clock, ManualClock};
+pub use error::{ConfigError, KeyError};
+pub use policy::decision::{Decision, Forward, Reason};

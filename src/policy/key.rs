@@ -1,0 +1,372 @@
+//! The primary cache key: what a request must share with another one to get its answer
+//! (RFC 9111 §2, §4).
+//!
+//! A key is a list of labelled, length-prefixed parts, so that no two lists have the same bytes: a
+//! user called `a` with the extra part `bc` never meets a user `ab` with the part `c`. The bytes
+//! themselves are compared on every hit; hashes only find the place to look.
+//!
+//! ```text
+//! domain  class  (label  length:u16  bytes)*
+//! ```
+//!
+//! The query is kept as parsed pairs, sorted stably by decoded name, so that `?a=1&b=2` and
+//! `?b=2&a=1` share a response while `?a=1&a=2` and `?a=2&a=1`, which a handler can tell apart, do
+//! not. Pairs keep their own spelling: only the *order* of different names is forgotten.
+
+use std::cmp::Ordering;
+
+/// What a key is made of. The discriminants are stored bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Label {
+    Namespace = 1,
+    Scheme = 2,
+    Host = 3,
+    Path = 4,
+    /// A kept query pair, as it was spelled.
+    Pair = 5,
+    User = 6,
+    Extra = 7,
+    /// An extra part that a request does not have, which differs from an empty one.
+    ExtraAbsent = 8,
+    ContentType = 9,
+    /// The digest of the content that keys the request.
+    Digest = 10,
+    /// A query kept as it came, because its pairs cannot be told apart safely.
+    Query = 11,
+    /// The name of a typed value of `get_or_compute`.
+    Name = 12,
+}
+
+impl Label {
+    #[cfg(test)]
+    const ALL: [Self; 12] = [
+        Self::Namespace,
+        Self::Scheme,
+        Self::Host,
+        Self::Path,
+        Self::Pair,
+        Self::User,
+        Self::Extra,
+        Self::ExtraAbsent,
+        Self::ContentType,
+        Self::Digest,
+        Self::Query,
+        Self::Name,
+    ];
+}
+
+/// The method class, or the domain of typed values: the first byte of every key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Class {
+    /// `GET` and `HEAD`, which share stored responses.
+    Get = b'G',
+    /// `POST`, where a route caches it.
+    Post = b'P',
+    /// `QUERY` (RFC 10008).
+    Query = b'Q',
+    /// Values of `get_or_compute`, which never meet responses.
+    Typed = b'T',
+}
+
+/// The key would be longer than the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooLong;
+
+/// Writes a key into a buffer that the caller may use again.
+pub(crate) struct KeyWriter<'a> {
+    out: &'a mut Vec<u8>,
+    limit: usize,
+    overflow: bool,
+}
+
+impl<'a> KeyWriter<'a> {
+    pub(crate) fn new(out: &'a mut Vec<u8>, class: Class, limit: usize) -> Self {
+        out.clear();
+        out.push(class as u8);
+        Self {
+            out,
+            limit,
+            overflow: false,
+        }
+    }
+
+    pub(crate) fn part(&mut self, label: Label, bytes: &[u8]) {
+        let Ok(length) = u16::try_from(bytes.len()) else {
+            self.overflow = true;
+            return;
+        };
+        self.out.push(label as u8);
+        self.out.extend_from_slice(&length.to_be_bytes());
+        self.out.extend_from_slice(bytes);
+    }
+
+    /// Writes the kept part of a query.
+    pub(crate) fn query(&mut self, query: &str, rule: &QueryRule) {
+        for_each_kept(query, rule, |label, bytes| self.part(label, bytes));
+    }
+
+    pub(crate) fn finish(self) -> Result<(), TooLong> {
+        if self.overflow || self.out.len() > self.limit {
+            Err(TooLong)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// The parts of a key, in the order in which they were written.
+pub(crate) fn parts(key: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut rest = key.get(1..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (&label, after) = rest.split_first()?;
+        let (length, after) = after.split_first_chunk::<2>()?;
+        let (bytes, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+        rest = after;
+        Some((label, bytes))
+    })
+}
+
+/// Which query parameters a route's responses depend on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum QueryRule {
+    /// All of them.
+    #[default]
+    All,
+    /// These and no others.
+    Only(Vec<String>),
+    /// All but these.
+    Except(Vec<String>),
+}
+
+impl QueryRule {
+    /// Whether a parameter of this (decoded) name is part of the key.
+    pub(crate) fn keeps(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => decoded_is_any(name, names),
+            Self::Except(names) => !decoded_is_any(name, names),
+        }
+    }
+}
+
+fn decoded_is_any(name: &str, names: &[String]) -> bool {
+    names
+        .iter()
+        .any(|candidate| decoded(name).eq(candidate.bytes()))
+}
+
+/// The name of a pair, up to its first `=`.
+pub(crate) fn pair_name(pair: &str) -> &str {
+    pair.split_once('=').map_or(pair, |(name, _)| name)
+}
+
+/// Calls `write` with each kept pair of a query, in the order of the key.
+pub(crate) fn for_each_kept(query: &str, rule: &QueryRule, mut write: impl FnMut(Label, &[u8])) {
+    let kept = || query.split('&').filter(|pair| rule.keeps(pair_name(pair)));
+    let mut previous = "";
+    let sorted = kept().all(|pair| {
+        let name = pair_name(pair);
+        let in_order = is_plain(name) && previous <= name;
+        previous = name;
+        in_order
+    });
+    if sorted {
+        kept().for_each(|pair| write(Label::Pair, pair.as_bytes()));
+        return;
+    }
+    let mut pairs: Vec<&str> = kept().collect();
+    if pairs
+        .iter()
+        .all(|pair| decoded(pair_name(pair)).all(|byte| byte.is_ascii()))
+    {
+        pairs.sort_by(|a, b| compare_names(pair_name(a), pair_name(b)));
+        pairs
+            .iter()
+            .for_each(|pair| write(Label::Pair, pair.as_bytes()));
+    } else {
+        // Two spellings may decode to one name once invalid UTF-8 is replaced, and then their order
+        // matters to a handler: keep the order as it came.
+        pairs
+            .iter()
+            .for_each(|pair| write(Label::Query, pair.as_bytes()));
+    }
+}
+
+/// Whether a name is spelled as it is meant, so that bytes can be compared.
+fn is_plain(name: &str) -> bool {
+    name.bytes()
+        .all(|byte| byte.is_ascii() && byte != b'%' && byte != b'+')
+}
+
+fn compare_names(a: &str, b: &str) -> Ordering {
+    decoded(a).cmp(decoded(b))
+}
+
+/// The bytes of a name as a form decoder reads them: `+` is a space, `%61` is `a`.
+fn decoded(name: &str) -> impl Iterator<Item = u8> + '_ {
+    let mut rest = name.as_bytes();
+    std::iter::from_fn(move || {
+        let (&first, after) = rest.split_first()?;
+        if first == b'%' {
+            if let [high, low, tail @ ..] = after {
+                if let (Some(high), Some(low)) = (hex(*high), hex(*low)) {
+                    rest = tail;
+                    return Some(high << 4 | low);
+                }
+            }
+        }
+        rest = after;
+        Some(if first == b'+' { b' ' } else { first })
+    })
+}
+
+/// The value of a hexadecimal digit.
+pub(crate) fn hex(digit: u8) -> Option<u8> {
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn key(class: Class, list: &[(Label, Vec<u8>)]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut writer = KeyWriter::new(&mut out, class, usize::MAX);
+        for (label, bytes) in list {
+            writer.part(*label, bytes);
+        }
+        writer.finish().unwrap();
+        out
+    }
+
+    fn query_key(query: &str, rule: &QueryRule) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut writer = KeyWriter::new(&mut out, Class::Get, usize::MAX);
+        writer.query(query, rule);
+        writer.finish().unwrap();
+        out
+    }
+
+    #[test]
+    fn order_of_different_names_does_not_matter_and_all_else_does() {
+        let rows = [
+            ("a=1&b=2", "b=2&a=1", true),
+            ("limit=20&offset=0", "offset=0&limit=20", true),
+            ("a=1&a=2", "a=2&a=1", false),
+            ("%61=1&a=2", "a=2&%61=1", false),
+            ("a=1", "%61=1", false),
+            ("a=1;b=2", "a=1&b=2", false),
+            ("a+b=1", "a%20b=1", false),
+            ("a+b=1&a%20b=2", "a%20b=2&a+b=1", false),
+            ("a=1", "a=1&", false),
+            ("a", "a=", false),
+            ("a=1", "A=1", false),
+            ("%FF=1&%FE=2", "%FE=2&%FF=1", false),
+            ("%ff=1&a=2", "a=2&%ff=1", false),
+            ("z=%C3%A9&a=1", "a=1&z=%C3%A9", true),
+            ("a=1&%zz=2", "%zz=2&a=1", true),
+        ];
+        for (a, b, same) in rows {
+            let keys = (query_key(a, &QueryRule::All), query_key(b, &QueryRule::All));
+            assert_eq!(keys.0 == keys.1, same, "{a} and {b}");
+        }
+    }
+
+    #[test]
+    fn only_and_except_go_by_the_decoded_name() {
+        let only = QueryRule::Only(vec!["limit".into(), "offset".into()]);
+        let except = QueryRule::Except(vec!["utm_source".into()]);
+        let rows = [
+            (&only, "limit=1&x=2", "limit=1", true),
+            (&only, "%6cimit=1", "limit=1", false),
+            (&only, "%6cimit=1", "y=2&%6cimit=1", true),
+            (&except, "a=1&utm_source=x", "a=1&%75tm_source=y", true),
+            (&except, "a=1&utm_sourc=x", "a=1", false),
+        ];
+        for (rule, a, b, same) in rows {
+            assert_eq!(
+                query_key(a, rule) == query_key(b, rule),
+                same,
+                "{a} and {b}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_over_the_limit_is_refused() {
+        let mut out = Vec::new();
+        let mut writer = KeyWriter::new(&mut out, Class::Get, 100);
+        writer.part(Label::Path, &[b'x'; 98]);
+        assert_eq!(writer.finish(), Err(TooLong));
+        let mut writer = KeyWriter::new(&mut out, Class::Get, usize::MAX);
+        writer.part(Label::Path, &vec![b'x'; 70_000]);
+        assert_eq!(writer.finish(), Err(TooLong));
+    }
+
+    fn any_parts() -> impl Strategy<Value = Vec<(Label, Vec<u8>)>> {
+        let part = (
+            0..Label::ALL.len(),
+            proptest::collection::vec(any::<u8>(), 0..20),
+        );
+        proptest::collection::vec(part, 0..8).prop_map(|list| {
+            list.into_iter()
+                .map(|(i, bytes)| (Label::ALL[i], bytes))
+                .collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_decodes_to_the_parts_it_was_made_of(list in any_parts()) {
+            let key = key(Class::Get, &list);
+            let decoded: Vec<(u8, Vec<u8>)> = parts(&key).map(|(l, b)| (l, b.to_vec())).collect();
+            let expected: Vec<(u8, Vec<u8>)> = list.iter().map(|(l, b)| (*l as u8, b.clone())).collect();
+            prop_assert_eq!(decoded, expected);
+        }
+
+        #[test]
+        fn two_keys_are_the_same_only_if_their_parts_are(a in any_parts(), b in any_parts()) {
+            prop_assert_eq!(key(Class::Get, &a) == key(Class::Get, &b), a == b);
+            prop_assert_ne!(key(Class::Get, &a), key(Class::Post, &a));
+        }
+
+        #[test]
+        fn queries_share_a_key_only_if_a_form_decoder_reads_each_name_alike(
+            a in "([ab%+=&]|%61|%FF|%FE|é){0,10}", b in "([ab%+=&]|%61|%FF|%FE|é){0,10}",
+        ) {
+            if query_key(&a, &QueryRule::All) == query_key(&b, &QueryRule::All) {
+                prop_assert_eq!(by_name(&a), by_name(&b));
+            }
+        }
+
+        #[test]
+        fn shuffling_plain_names_keeps_the_key(
+            pairs in proptest::collection::btree_map("[a-z]{1,4}", "[a-z0-9%]{0,4}", 0..6),
+            seed in any::<u64>(),
+        ) {
+            let sorted: Vec<String> = pairs.iter().map(|(n, v)| format!("{n}={v}")).collect();
+            let mut shuffled = sorted.clone();
+            shuffled.sort_by_key(|pair| seed.rotate_left(pair.len() as u32) ^ u64::from(pair.as_bytes()[0]).wrapping_mul(seed));
+            prop_assert_eq!(
+                query_key(&sorted.join("&"), &QueryRule::All),
+                query_key(&shuffled.join("&"), &QueryRule::All)
+            );
+        }
+    }
+
+    /// What a handler sees: the values of each name, in order, names decoded with replacement.
+    fn by_name(query: &str) -> std::collections::BTreeMap<String, Vec<String>> {
+        let mut values = std::collections::BTreeMap::<String, Vec<String>>::new();
+        for pair in query.split('&') {
+            let name: Vec<u8> = decoded(pair_name(pair)).collect();
+            let name = String::from_utf8_lossy(&name).into_owned();
+            values.entry(name).or_default().push(pair.to_owned());
+        }
+        values
+    }
+}

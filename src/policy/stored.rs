@@ -1,0 +1,191 @@
+//! What is remembered of one exchange.
+//!
+//! A [`StoredResponse`] owns one buffer of exactly the size it needs: the key, the field values and
+//! the body lie in it one after another, and what is handed out shares it. So a stored response
+//! pins no read buffer, and its weight is known.
+//!
+//! ```text
+//! buffer │ key │ value │ value │ … │ body │
+//! ```
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+
+use super::tag::TagHash;
+use crate::clock::Timestamp;
+use crate::header::vary;
+
+/// The invalidation clock as it stood before the inner service was called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Fence(pub(crate) u64);
+
+/// When a response was made and how long it may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Times {
+    /// When the response arrived.
+    pub(crate) response_time: Timestamp,
+    /// The arrival, minus the age the response had then: its age is counted from here.
+    pub(crate) born: Timestamp,
+    /// The end of the freshness lifetime.
+    pub(crate) fresh_until: Timestamp,
+    /// How long after that it may answer while a refresh runs (RFC 5861 §3).
+    pub(crate) stale_while_revalidate: Duration,
+    /// How long after that it may answer when the inner service fails (RFC 5861 §4).
+    pub(crate) stale_if_error: Duration,
+}
+
+/// One field that selects a variant: its name and the request's normalised value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct VaryField {
+    pub(crate) name: HeaderName,
+    pub(crate) value: Option<Box<[u8]>>,
+}
+
+/// All that is known of a response before its body has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    pub(crate) status: StatusCode,
+    pub(crate) lines: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) vary: Vec<VaryField>,
+    /// Implicit tags, then explicit ones.
+    pub(crate) tags: Vec<TagHash>,
+    pub(crate) implicit: u8,
+    pub(crate) fence: Fence,
+    pub(crate) times: Times,
+}
+
+/// A complete response as a tier keeps it.
+#[derive(Debug)]
+pub(crate) struct StoredResponse {
+    buffer: Bytes,
+    key_length: u32,
+    body_start: u32,
+    lines: Box<[(HeaderName, HeaderValue)]>,
+    vary: Box<[VaryField]>,
+    tags: Box<[TagHash]>,
+    fence: Fence,
+    times: Times,
+    status: StatusCode,
+    implicit: u8,
+}
+
+impl StoredResponse {
+    /// Copies key, values and body into one buffer. `None` beyond 4 GiB.
+    pub(crate) fn assemble(key: &[u8], head: Head, body: &[Bytes]) -> Option<Self> {
+        let values: usize = head.lines.iter().map(|(_, value)| value.len()).sum();
+        let length: usize = body.iter().map(Bytes::len).sum();
+        let body_start = key.len() + values;
+        u32::try_from(body_start + length).ok()?;
+
+        let mut buffer = Vec::with_capacity(body_start + length);
+        buffer.extend_from_slice(key);
+        head.lines
+            .iter()
+            .for_each(|(_, value)| buffer.extend_from_slice(value.as_bytes()));
+        body.iter()
+            .for_each(|chunk| buffer.extend_from_slice(chunk));
+        let buffer = Bytes::from(buffer);
+
+        let mut start = key.len();
+        let lines = head.lines.into_iter().map(|(name, value)| {
+            let range = start..start + value.len();
+            start = range.end;
+            let shared = HeaderValue::from_maybe_shared(buffer.slice(range));
+            (name, shared.expect("these bytes were a field value before"))
+        });
+        Some(Self {
+            lines: lines.collect(),
+            key_length: u32::try_from(key.len()).ok()?,
+            body_start: u32::try_from(body_start).ok()?,
+            buffer,
+            vary: head.vary.into(),
+            tags: head.tags.into(),
+            fence: head.fence,
+            times: head.times,
+            status: head.status,
+            implicit: head.implicit,
+        })
+    }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.buffer[..self.key_length as usize]
+    }
+
+    pub(crate) fn body(&self) -> Bytes {
+        self.buffer.slice(self.body_start as usize..)
+    }
+
+    pub(crate) fn body_length(&self) -> u64 {
+        self.buffer.len() as u64 - u64::from(self.body_start)
+    }
+
+    pub(crate) fn lines(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.lines
+    }
+
+    pub(crate) fn vary(&self) -> &[VaryField] {
+        &self.vary
+    }
+
+    pub(crate) fn tags(&self) -> &[TagHash] {
+        &self.tags
+    }
+
+    /// The tags by which a tag index finds this response: that of its path, and the explicit ones.
+    pub(crate) fn indexed_tags(&self) -> impl Iterator<Item = TagHash> + '_ {
+        let implicit = usize::from(self.implicit);
+        let path = self.tags.iter().take(implicit.min(1));
+        path.chain(self.tags.iter().skip(implicit)).copied()
+    }
+
+    pub(crate) fn fence(&self) -> Fence {
+        self.fence
+    }
+
+    pub(crate) fn times(&self) -> &Times {
+        &self.times
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Whether this is the variant for these request fields (RFC 9111 §4.1).
+    pub(crate) fn is_selected_by(&self, request: &HeaderMap) -> bool {
+        self.vary.iter().all(|field| {
+            vary::selecting_value_matches(&field.name, request, field.value.as_deref())
+        })
+    }
+
+    /// The bytes this response keeps alive, its own bookkeeping included.
+    pub(crate) fn weight(&self) -> u64 {
+        let vary: usize = self
+            .vary
+            .iter()
+            .map(|f| f.value.as_deref().map_or(0, <[u8]>::len))
+            .sum();
+        let bytes = size_of::<Self>()
+            + self.buffer.len()
+            + size_of_val::<[_]>(&self.lines)
+            + size_of_val::<[_]>(&self.vary)
+            + size_of_val::<[_]>(&self.tags)
+            + vary
+            + Self::OVERHEAD;
+        bytes as u64
+    }
+
+    /// What the store's own table, the tag index and the allocator add, rounded up.
+    const OVERHEAD: usize = 160;
+}
+
+/// The fields that select a variant, with the request's values (RFC 9111 §4.1).
+pub(crate) fn selecting_fields(names: &[HeaderName], request: &HeaderMap) -> Vec<VaryField> {
+    let field = |name: &HeaderName| VaryField {
+        name: name.clone(),
+        value: vary::selecting_value(name, request).map(Vec::into_boxed_slice),
+    };
+    names.iter().map(field).collect()
+}

@@ -1,0 +1,427 @@
+//! May this response be stored (RFC 9111 §3), and for how long?
+//!
+//! | the response has | the safe profile |
+//! | --- | --- |
+//! | `no-store`, `private`, in `Cache-Control` or `CDN-Cache-Control` | never, whatever the ttl |
+//! | `no-cache` in the field that rules | not yet: it would need validation before each use |
+//! | `Set-Cookie` | never |
+//! | a status other than 200, 203, 301, 308, 410 | only where the route gives that status a ttl |
+//! | `Vary: *`, or more fields than the limit | never |
+//! | `text/event-stream`, `Incremental`, trailers, a CSP nonce | never |
+//! | a lifetime of its own and a ttl | the smaller of the two |
+
+use std::time::Duration;
+
+use http::header::{self, HeaderMap, HeaderName};
+use http::StatusCode;
+
+use super::decision::Reason;
+use super::freshness::{initial_age, Directives};
+use super::stored::Times;
+use crate::clock::Timestamp;
+use crate::header::vary::Vary;
+
+/// What a route says about storing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rules {
+    pub(crate) ttl: Option<Duration>,
+    /// Statuses with a ttl of their own.
+    pub(crate) status_ttl: Vec<(StatusCode, Duration)>,
+    pub(crate) stale_while_revalidate: Option<Duration>,
+    pub(crate) stale_if_error: Option<Duration>,
+    pub(crate) max_vary_fields: usize,
+}
+
+/// One exchange, as far as it matters for storing.
+pub(crate) struct Exchange<'a> {
+    pub(crate) head_request: bool,
+    pub(crate) request_no_store: bool,
+    pub(crate) status: StatusCode,
+    pub(crate) headers: &'a HeaderMap,
+    /// `CacheFor`, or what the route's own function of the response said.
+    pub(crate) handler_ttl: Option<Duration>,
+    pub(crate) handler_no_store: bool,
+    pub(crate) request_time: Timestamp,
+    pub(crate) response_time: Timestamp,
+}
+
+/// The terms under which a response is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub(crate) times: Times,
+    /// The names of the fields that select this variant.
+    pub(crate) vary: Vec<HeaderName>,
+}
+
+/// Decides whether a response is stored, and on what terms (RFC 9111 §3).
+pub(crate) fn storing(rules: &Rules, exchange: &Exchange<'_>) -> Result<Terms, Reason> {
+    if exchange.request_no_store {
+        return Err(Reason::RequestNoStore);
+    }
+    if exchange.handler_no_store {
+        return Err(Reason::HandlerNoStore);
+    }
+    let directives = Directives::read(exchange.headers);
+    for said in [&directives.plain, &directives.ruling] {
+        if said.no_store {
+            return Err(Reason::NoStore);
+        }
+        if said.private.is_some() {
+            return Err(Reason::Private);
+        }
+    }
+    if directives.ruling.no_cache.is_some() {
+        return Err(Reason::NoCache);
+    }
+    refused_by_fields(exchange.headers)?;
+    if exchange.head_request {
+        return Err(Reason::Head);
+    }
+    let ttl = ttl_for_status(rules, exchange)?;
+    let vary = match Vary::parse(exchange.headers) {
+        Vary::Fields(names) if names.len() <= rules.max_vary_fields => names,
+        _ => return Err(Reason::Vary),
+    };
+    let times = times(rules, exchange, &directives, ttl)?;
+    Ok(Terms { times, vary })
+}
+
+/// Fields that make a response one of a kind, or a stream.
+fn refused_by_fields(headers: &HeaderMap) -> Result<(), Reason> {
+    if headers.contains_key(header::SET_COOKIE) {
+        return Err(Reason::SetCookie);
+    }
+    if headers.contains_key(header::TRAILER) {
+        return Err(Reason::Trailers);
+    }
+    let streams = |value: &[u8]| {
+        let media_type = value
+            .split(|byte| *byte == b';')
+            .next()
+            .unwrap_or_default()
+            .trim_ascii();
+        media_type.eq_ignore_ascii_case(b"text/event-stream")
+            || media_type.eq_ignore_ascii_case(b"multipart/x-mixed-replace")
+    };
+    if headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| streams(value.as_bytes()))
+        || headers
+            .get("incremental")
+            .is_some_and(|value| value.as_bytes().starts_with(b"?1"))
+    {
+        return Err(Reason::EventStream);
+    }
+    let policies = [
+        header::CONTENT_SECURITY_POLICY,
+        header::CONTENT_SECURITY_POLICY_REPORT_ONLY,
+    ];
+    let has_nonce = |value: &[u8]| {
+        value
+            .windows(7)
+            .any(|at| at.eq_ignore_ascii_case(b"'nonce-"))
+    };
+    let nonces = policies.iter().flat_map(|name| headers.get_all(name));
+    if nonces.into_iter().any(|value| has_nonce(value.as_bytes())) {
+        return Err(Reason::Nonce);
+    }
+    Ok(())
+}
+
+/// The statuses that are safe to repeat without the route naming them.
+pub(crate) const fn stored_by_default(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 200 | 203 | 301 | 308 | 410)
+}
+
+/// Statuses that no setting stores: interim and partial answers, and RFC 6585's, which must not be.
+pub(crate) const fn never_stored(status: StatusCode) -> bool {
+    let code = status.as_u16();
+    code < 200 || matches!(code, 206 | 304 | 428 | 429 | 431 | 511)
+}
+
+fn ttl_for_status(rules: &Rules, exchange: &Exchange<'_>) -> Result<Option<Duration>, Reason> {
+    if never_stored(exchange.status) {
+        return Err(Reason::Status);
+    }
+    let listed = rules
+        .status_ttl
+        .iter()
+        .find(|(status, _)| *status == exchange.status);
+    match listed {
+        Some((_, ttl)) => Ok(exchange.handler_ttl.or(Some(*ttl))),
+        None if stored_by_default(exchange.status) => Ok(exchange.handler_ttl.or(rules.ttl)),
+        None => Err(Reason::Status),
+    }
+}
+
+/// The smaller of the route's ttl and what is left of the response's own lifetime.
+fn times(
+    rules: &Rules,
+    exchange: &Exchange<'_>,
+    directives: &Directives,
+    ttl: Option<Duration>,
+) -> Result<Times, Reason> {
+    let now = exchange.response_time;
+    let age = initial_age(exchange.headers, exchange.request_time, now);
+    let own = directives
+        .lifetime(exchange.headers, now)
+        .map(|own| own.saturating_sub(age));
+    let lifetime = match (own, ttl) {
+        (Some(own), Some(ttl)) => own.min(ttl),
+        (Some(only), None) | (None, Some(only)) => only,
+        (None, None) => return Err(Reason::NoLifetime),
+    };
+    let window = |said: Option<u64>, route: Option<Duration>| {
+        if directives.forbids_stale() {
+            return Duration::ZERO;
+        }
+        said.map(Duration::from_secs).or(route).unwrap_or_default()
+    };
+    let ruling = &directives.ruling;
+    let times = Times {
+        response_time: now,
+        born: now.minus(age),
+        fresh_until: now.plus(lifetime),
+        stale_while_revalidate: window(ruling.stale_while_revalidate, rules.stale_while_revalidate),
+        stale_if_error: window(ruling.stale_if_error, rules.stale_if_error),
+    };
+    if lifetime.is_zero()
+        && times.stale_while_revalidate.is_zero()
+        && times.stale_if_error.is_zero()
+    {
+        return Err(Reason::NoLifetime);
+    }
+    Ok(times)
+}
+
+/// Whether a field is stored with the response. What belongs to one connection, one request or one
+/// client is not (RFC 9111 §3.1, RFC 9110 §7.6.1).
+pub(crate) fn is_stored(name: &HeaderName, connection: &[&str]) -> bool {
+    let name = name.as_str();
+    let dropped = matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "age"
+            | "set-cookie"
+            | "retry-after"
+            | "server-timing"
+            | "traceresponse"
+            | "x-request-id"
+            | "x-correlation-id"
+            | "request-id"
+            | "x-trace-id"
+            | "x-runtime"
+            | "x-response-time"
+    ) || name.starts_with("proxy-")
+        || name.starts_with("ratelimit")
+        || name.starts_with("x-ratelimit");
+    !dropped
+        && !connection
+            .iter()
+            .any(|listed| listed.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+    const TTL: Duration = Duration::from_secs(60);
+
+    fn rules() -> Rules {
+        Rules {
+            ttl: Some(TTL),
+            max_vary_fields: 4,
+            ..Rules::default()
+        }
+    }
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn exchange(status: u16, headers: &HeaderMap) -> Exchange<'_> {
+        Exchange {
+            head_request: false,
+            request_no_store: false,
+            status: StatusCode::from_u16(status).unwrap(),
+            headers,
+            handler_ttl: None,
+            handler_no_store: false,
+            request_time: NOW,
+            response_time: NOW,
+        }
+    }
+
+    #[test]
+    fn what_a_response_says_beats_any_ttl() {
+        type Row = (&'static [(&'static str, &'static str)], Result<u64, Reason>);
+        let rows: [Row; 24] = [
+            (&[], Ok(60)),
+            (&[("cache-control", "public")], Ok(60)),
+            (&[("cache-control", "max-age=10")], Ok(10)),
+            (&[("cache-control", "max-age=600")], Ok(60)),
+            (&[("cache-control", "max-age=60"), ("age", "50")], Ok(10)),
+            (&[("cache-control", "no-store")], Err(Reason::NoStore)),
+            (
+                &[("cache-control", "No-Store, max-age=9")],
+                Err(Reason::NoStore),
+            ),
+            (
+                &[
+                    ("cache-control", "max-age=9"),
+                    ("cache-control", "no-store"),
+                ],
+                Err(Reason::NoStore),
+            ),
+            (&[("cache-control", "x=\"no-store\"")], Ok(60)),
+            (
+                &[("cache-control", "private=\"x-a\"")],
+                Err(Reason::Private),
+            ),
+            (
+                &[
+                    ("cache-control", "private"),
+                    ("cdn-cache-control", "max-age=9"),
+                ],
+                Err(Reason::Private),
+            ),
+            (&[("cdn-cache-control", "private")], Err(Reason::Private)),
+            (&[("cache-control", "no-cache")], Err(Reason::NoCache)),
+            (
+                &[
+                    ("cache-control", "no-cache"),
+                    ("cdn-cache-control", "max-age=9"),
+                ],
+                Ok(9),
+            ),
+            (&[("cache-control", "max-age=0")], Err(Reason::NoLifetime)),
+            (&[("set-cookie", "a=b")], Err(Reason::SetCookie)),
+            (
+                &[("content-type", "Text/Event-Stream; charset=utf-8")],
+                Err(Reason::EventStream),
+            ),
+            (&[("incremental", "?1")], Err(Reason::EventStream)),
+            (&[("trailer", "x-checksum")], Err(Reason::Trailers)),
+            (
+                &[("content-security-policy", "script-src 'nonce-abc'")],
+                Err(Reason::Nonce),
+            ),
+            (&[("vary", "*")], Err(Reason::Vary)),
+            (&[("vary", "accept, *")], Err(Reason::Vary)),
+            (&[("vary", "a, b, c, d, e")], Err(Reason::Vary)),
+            (&[("expires", "0")], Err(Reason::NoLifetime)),
+        ];
+        for (fields, expected) in rows {
+            let headers = headers(fields);
+            let decided = storing(&rules(), &exchange(200, &headers));
+            let lifetime = decided.map(|terms| terms.times.fresh_until.since(NOW).as_secs());
+            assert_eq!(lifetime, expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn only_statuses_that_are_safe_to_repeat_are_stored_by_default() {
+        let none = HeaderMap::new();
+        for code in 100..=599 {
+            let decided = storing(&rules(), &exchange(code, &none));
+            let expected = [200, 203, 301, 308, 410].contains(&code);
+            assert_eq!(decided.is_ok(), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_status_with_a_ttl_of_its_own_is_stored_for_that_long() {
+        let mut rules = rules();
+        rules
+            .status_ttl
+            .push((StatusCode::NOT_FOUND, Duration::from_secs(5)));
+        let none = HeaderMap::new();
+        let terms = storing(&rules, &exchange(404, &none)).unwrap();
+        assert_eq!(terms.times.fresh_until.since(NOW), Duration::from_secs(5));
+        for code in [206, 304, 428, 429, 431, 511] {
+            let status = StatusCode::from_u16(code).unwrap();
+            rules.status_ttl.push((status, TTL));
+            assert_eq!(
+                storing(&rules, &exchange(code, &none)),
+                Err(Reason::Status),
+                "{code}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_handler_says_replaces_the_ttl_but_not_what_the_fields_forbid() {
+        let short = Some(Duration::from_secs(1));
+        let none = HeaderMap::new();
+        let asked = Exchange {
+            handler_ttl: short,
+            ..exchange(200, &none)
+        };
+        let terms = storing(&rules(), &asked).unwrap();
+        assert_eq!(terms.times.fresh_until.since(NOW), Duration::from_secs(1));
+        let private = headers(&[("cache-control", "private")]);
+        let asked = Exchange {
+            handler_ttl: short,
+            ..exchange(200, &private)
+        };
+        assert_eq!(storing(&rules(), &asked), Err(Reason::Private));
+    }
+
+    #[test]
+    fn stale_windows_come_from_the_response_first_and_never_against_must_revalidate() {
+        let rules = Rules {
+            stale_while_revalidate: Some(Duration::from_secs(7)),
+            ..rules()
+        };
+        let rows = [
+            ("max-age=5", 7),
+            ("max-age=5, stale-while-revalidate=3", 3),
+            ("max-age=5, must-revalidate, stale-while-revalidate=3", 0),
+            ("s-maxage=5, stale-while-revalidate=3", 0),
+        ];
+        for (value, expected) in rows {
+            let headers = headers(&[("cache-control", value)]);
+            let terms = storing(&rules, &exchange(200, &headers)).unwrap();
+            assert_eq!(
+                terms.times.stale_while_revalidate.as_secs(),
+                expected,
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn fields_of_one_request_or_one_connection_are_not_stored() {
+        let rows = [
+            ("content-type", true),
+            ("date", true),
+            ("etag", true),
+            ("x-app", true),
+            ("x-listed", false),
+            ("age", false),
+            ("connection", false),
+            ("proxy-authenticate", false),
+            ("ratelimit-policy", false),
+            ("x-ratelimit-remaining", false),
+            ("retry-after", false),
+            ("x-request-id", false),
+        ];
+        for (name, expected) in rows {
+            assert_eq!(
+                is_stored(&HeaderName::from_static(name), &["X-Listed"]),
+                expected,
+                "{name}"
+            );
+        }
+    }
+}

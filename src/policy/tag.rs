@@ -1,0 +1,248 @@
+//! Tags: the names under which stored responses are invalidated together.
+//!
+//! A tag is remembered as 64 bits of its SHA-256, so that a stored response pays eight bytes for it
+//! however long its name is. Two names with one hash are invalidated together, never confused when
+//! answering.
+//!
+//! Every stored response has implicit tags besides its own: its path, and its path with the kept
+//! query, each with the host and without. So `invalidate_uri` reaches every user's copy and every
+//! variant, and a response in the making is fenced by them too.
+
+use sha2::{Digest, Sha256};
+
+use super::key::{self, Label};
+
+/// The 64-bit hash of a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct TagHash(pub(crate) u64);
+
+impl TagHash {
+    /// The hash of a tag that a route, a handler or an operator named.
+    pub(crate) fn named(tag: &str) -> Self {
+        Self::of(b't', &[tag.as_bytes()])
+    }
+
+    /// The implicit tag of a path, whatever its query (RFC 9111 §4.4).
+    pub(crate) fn path(host: Option<&[u8]>, path: &[u8]) -> Self {
+        match host {
+            Some(host) => Self::of(b'P', &[host, path]),
+            None => Self::of(b'p', &[path]),
+        }
+    }
+
+    /// The implicit tag of a path and its kept query.
+    pub(crate) fn uri(host: Option<&[u8]>, path: &[u8], pairs: &[&[u8]]) -> Self {
+        let host_and_path = [host.unwrap_or_default(), path];
+        let domain = if host.is_some() { b'U' } else { b'u' };
+        Self::of_iter(
+            domain,
+            host_and_path.into_iter().chain(pairs.iter().copied()),
+        )
+    }
+
+    /// The bucket that says since when the tag is *softly* invalid: stale, but usable where stale
+    /// responses are.
+    pub(crate) const fn soft(self) -> Self {
+        // A bijection (the finalizer of SplitMix64), so that a pair of tags that do not share the
+        // hash do not share the soft one either.
+        let mut x = self.0 ^ 0x5f73_6f66_745f_7461;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Self(x ^ (x >> 31))
+    }
+
+    fn of(domain: u8, parts: &[&[u8]]) -> Self {
+        Self::of_iter(domain, parts.iter().copied())
+    }
+
+    fn of_iter<'a>(domain: u8, parts: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut hasher = Sha256::new();
+        hasher.update([domain]);
+        for part in parts {
+            hasher.update((part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        }
+        let digest = hasher.finalize();
+        let (first, _) = digest
+            .split_first_chunk::<8>()
+            .expect("a SHA-256 digest has 32 bytes");
+        Self(u64::from_be_bytes(*first))
+    }
+}
+
+/// The implicit tags of what is stored under `key`, that of the bare path first; typed values have
+/// none.
+pub(crate) fn implicit(key: &[u8]) -> Vec<TagHash> {
+    let mut host = None;
+    let mut path: &[u8] = b"";
+    let mut pairs = Vec::new();
+    for (label, bytes) in key::parts(key) {
+        if label == Label::Host as u8 {
+            host = Some(bytes);
+        } else if label == Label::Path as u8 {
+            path = bytes;
+        } else if label == Label::Pair as u8 || label == Label::Query as u8 {
+            pairs.push(bytes);
+        } else if label == Label::Name as u8 {
+            return Vec::new(); // typed values have no address
+        }
+    }
+    let mut tags = vec![TagHash::path(None, path), TagHash::uri(None, path, &pairs)];
+    if host.is_some() {
+        tags.push(TagHash::path(host, path));
+        tags.push(TagHash::uri(host, path, &pairs));
+    }
+    tags
+}
+
+/// A tag with path parameters to fill in, such as `post:{id}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TagTemplate {
+    Fixed(TagHash),
+    Filled(Vec<Piece>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    Text(String),
+    Parameter(String),
+}
+
+impl TagTemplate {
+    /// Reads `post:{id}`; `None` when a brace has no partner or a parameter no name.
+    pub(crate) fn parse(template: &str) -> Option<Self> {
+        let mut pieces = Vec::new();
+        let mut rest = template;
+        while let Some(open) = rest.find(['{', '}']) {
+            let (text, from_brace) = rest.split_at(open);
+            let inner = from_brace.strip_prefix('{')?;
+            let (name, after) = inner.split_once('}')?;
+            if name.is_empty() || name.contains('{') {
+                return None;
+            }
+            if !text.is_empty() {
+                pieces.push(Piece::Text(text.to_owned()));
+            }
+            pieces.push(Piece::Parameter(name.to_owned()));
+            rest = after;
+        }
+        if pieces.is_empty() {
+            return Some(Self::Fixed(TagHash::named(template)));
+        }
+        if !rest.is_empty() {
+            pieces.push(Piece::Text(rest.to_owned()));
+        }
+        Some(Self::Filled(pieces))
+    }
+
+    /// The tag for a path that was matched by a route's pattern; `None` when a parameter is missing.
+    pub(crate) fn fill(&self, pattern: Option<&str>, path: &str) -> Option<TagHash> {
+        match self {
+            Self::Fixed(tag) => Some(*tag),
+            Self::Filled(pieces) => {
+                let mut tag = String::new();
+                for piece in pieces {
+                    match piece {
+                        Piece::Text(text) => tag.push_str(text),
+                        Piece::Parameter(name) => tag.push_str(&parameter(pattern?, path, name)?),
+                    }
+                }
+                Some(TagHash::named(&tag))
+            }
+        }
+    }
+}
+
+/// The decoded value that `path` has for `{name}` (or `{*name}`) of `pattern`.
+fn parameter(pattern: &str, path: &str, name: &str) -> Option<String> {
+    let mut path_rest = path;
+    for segment in pattern.split('/') {
+        if let Some(wanted) = segment.strip_prefix("{*").and_then(|s| s.strip_suffix('}')) {
+            return (wanted == name).then(|| percent_decoded(path_rest))?;
+        }
+        let (value, after) = path_rest.split_once('/').unwrap_or((path_rest, ""));
+        // A segment may have text around its parameter: `{id}.json`.
+        if let Some((prefix, inner)) = segment.split_once('{') {
+            let (wanted, suffix) = inner.split_once('}')?;
+            if wanted == name {
+                let value = value.strip_prefix(prefix)?.strip_suffix(suffix)?;
+                return percent_decoded(value);
+            }
+        }
+        path_rest = after;
+    }
+    None
+}
+
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        rest = after;
+        match (first, after) {
+            (b'%', [high, low, tail @ ..]) => {
+                bytes.push(key::hex(*high)? << 4 | key::hex(*low)?);
+                rest = tail;
+            }
+            _ => bytes.push(first),
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_take_their_values_from_the_path() {
+        let rows = [
+            ("post:{id}", Some("/posts/{id}"), "/posts/7", Some("post:7")),
+            (
+                "post:{id}",
+                Some("/posts/{id}"),
+                "/posts/a%20b",
+                Some("post:a b"),
+            ),
+            ("{a}-{b}", Some("/x/{a}/{b}"), "/x/1/2", Some("1-2")),
+            (
+                "file:{rest}",
+                Some("/f/{*rest}"),
+                "/f/a/b",
+                Some("file:a/b"),
+            ),
+            ("doc:{id}", Some("/d/{id}.json"), "/d/9.json", Some("doc:9")),
+            ("post:{id}", Some("/posts/{slug}"), "/posts/7", None),
+            ("post:{id}", None, "/posts/7", None),
+            ("posts", None, "/posts/7", Some("posts")),
+        ];
+        for (template, pattern, path, expected) in rows {
+            let filled = TagTemplate::parse(template).unwrap().fill(pattern, path);
+            assert_eq!(filled, expected.map(TagHash::named), "{template} on {path}");
+        }
+    }
+
+    #[test]
+    fn a_brace_without_its_partner_is_refused() {
+        for template in ["post:{id", "post:id}", "post:{}", "{a{b}}"] {
+            assert_eq!(TagTemplate::parse(template), None, "{template}");
+        }
+    }
+
+    #[test]
+    fn tags_of_different_kinds_never_share_a_hash() {
+        let tags = [
+            TagHash::named("/a"),
+            TagHash::path(None, b"/a"),
+            TagHash::path(Some(b""), b"/a"),
+            TagHash::path(Some(b"/"), b"a"),
+            TagHash::uri(None, b"/a", &[]),
+            TagHash::uri(None, b"/a", &[b"x=1"]),
+            TagHash::uri(Some(b""), b"/a", &[b"x=1"]),
+            TagHash::named("/a").soft(),
+        ];
+        for (i, tag) in tags.iter().enumerate() {
+            assert!(!tags[..i].contains(tag), "{i}");
+        }
+    }
+}

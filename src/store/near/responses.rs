@@ -1,0 +1,346 @@
+//! Stored responses in memory, bounded in bytes.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+
+use http::HeaderMap;
+use parking_lot::Mutex;
+use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
+
+use super::TagIndex;
+use crate::policy::stored::{StoredResponse, VaryField};
+use crate::policy::tag::TagHash;
+
+/// The bounds of the near tier.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// In bytes, bookkeeping included.
+    pub(crate) capacity: u64,
+    /// The largest single response, in bytes.
+    pub(crate) largest: u64,
+    pub(crate) variants: usize,
+    pub(crate) index: bool,
+}
+
+/// All that is stored under one key hash.
+#[derive(Clone)]
+enum Slot {
+    One(Arc<StoredResponse>),
+    /// The latest first.
+    Many(Arc<[Arc<StoredResponse>]>),
+}
+
+/// What a look-up found.
+pub(crate) enum Found {
+    Response(Arc<StoredResponse>),
+    /// Responses are stored under the key, but for other values of the fields they vary on; this is
+    /// the latest of them.
+    OtherVariant(Arc<StoredResponse>),
+    Nothing,
+}
+
+/// Whether a response was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Insertion {
+    Stored,
+    TooManyVariants,
+}
+
+/// The responses of one cache.
+pub(crate) struct Responses {
+    slots: Cache<u64, Slot, ByWeight, Placed, Unindex>,
+    seed: DefaultHashBuilder,
+    /// Held while a slot is read, changed and written back; hits never take one.
+    writers: Box<[Mutex<()>]>,
+    variants: usize,
+    book: Arc<Book>,
+}
+
+/// What is counted and indexed beside the slots.
+struct Book {
+    index: Option<TagIndex>,
+    responses: AtomicU64,
+    evicted: AtomicU64,
+}
+
+impl Responses {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let book = Arc::new(Book {
+            index: settings.index.then(TagIndex::new),
+            responses: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
+        });
+        // A shard must hold the largest response with room to spare, or it could never be kept.
+        let shards = (settings.capacity / settings.largest.saturating_mul(4).max(1)).clamp(1, 64);
+        let items = (settings.capacity / 2048).clamp(64, 1 << 20);
+        let options = OptionsBuilder::new()
+            .shards(usize::try_from(shards).unwrap_or(1))
+            .estimated_items_capacity(usize::try_from(items).unwrap_or(64))
+            .weight_capacity(settings.capacity)
+            .build()
+            .expect("capacity and items are set");
+        Self {
+            slots: Cache::with_options(options, ByWeight, Placed, Unindex(Arc::clone(&book))),
+            seed: DefaultHashBuilder::default(),
+            writers: (0..64).map(|_| Mutex::default()).collect(),
+            variants: settings.variants,
+            book,
+        }
+    }
+
+    /// Where to look for a key: a hash that nobody outside can predict.
+    pub(crate) fn place(&self, key: &[u8]) -> u64 {
+        let mut hasher = self.seed.build_hasher();
+        hasher.write(key);
+        hasher.finish()
+    }
+
+    /// The variant that these request fields select.
+    pub(crate) fn find(&self, place: u64, key: &[u8], request: &HeaderMap) -> Found {
+        match self.slots.get(&place) {
+            Some(Slot::One(stored)) if stored.key() == key => {
+                if stored.is_selected_by(request) {
+                    Found::Response(stored)
+                } else {
+                    Found::OtherVariant(stored)
+                }
+            }
+            Some(Slot::Many(variants)) if variants[0].key() == key => {
+                let selected = variants
+                    .iter()
+                    .find(|stored| stored.is_selected_by(request));
+                match selected {
+                    Some(stored) => Found::Response(Arc::clone(stored)),
+                    None => Found::OtherVariant(Arc::clone(&variants[0])),
+                }
+            }
+            _ => Found::Nothing,
+        }
+    }
+
+    /// Stores a response in place of the one for the same key and variant. `holds` says of the
+    /// other variants whether they are still worth keeping.
+    pub(crate) fn insert(
+        &self,
+        place: u64,
+        stored: Arc<StoredResponse>,
+        holds: impl Fn(&StoredResponse) -> bool,
+    ) -> Insertion {
+        let _writing = self.writer(place).lock();
+        let before = self.slots.peek(&place);
+        let mut kept: Vec<Arc<StoredResponse>> = vec![Arc::clone(&stored)];
+        for other in before.iter().flat_map(|slot| slot.responses()) {
+            if other.key() == stored.key() && other.vary() != stored.vary() && holds(other) {
+                kept.push(Arc::clone(other));
+            }
+        }
+        if kept.len() > self.variants {
+            return Insertion::TooManyVariants;
+        }
+        self.replace(place, before.as_ref(), kept);
+        Insertion::Stored
+    }
+
+    /// Whether a variant with these fields would find room beside the others.
+    pub(crate) fn has_room(&self, place: u64, key: &[u8], vary: &[VaryField]) -> bool {
+        let slot = self.slots.peek(&place);
+        let others = slot.iter().flat_map(|slot| slot.responses());
+        others
+            .filter(|other| other.key() == key && other.vary() != vary)
+            .count()
+            < self.variants
+    }
+
+    /// Removes the responses at `place` that `spoiled` points out, and says how many they were.
+    pub(crate) fn remove(&self, place: u64, spoiled: impl Fn(&StoredResponse) -> bool) -> u64 {
+        let _writing = self.writer(place).lock();
+        let Some(before) = self.slots.peek(&place) else {
+            return 0;
+        };
+        let all = before.responses().len();
+        let kept: Vec<_> = before
+            .responses()
+            .iter()
+            .filter(|s| !spoiled(s))
+            .cloned()
+            .collect();
+        let removed = all - kept.len();
+        if removed > 0 {
+            self.replace(place, Some(&before), kept);
+        }
+        removed as u64
+    }
+
+    /// Counts the responses at `place` that `wanted` points out.
+    pub(crate) fn count(&self, place: u64, wanted: impl Fn(&StoredResponse) -> bool) -> u64 {
+        let slot = self.slots.peek(&place);
+        slot.map_or(0, |slot| {
+            slot.responses()
+                .iter()
+                .filter(|stored| wanted(stored))
+                .count() as u64
+        })
+    }
+
+    /// Every place that is taken.
+    pub(crate) fn all_places(&self) -> Vec<u64> {
+        self.slots.iter().map(|(place, _)| place).collect()
+    }
+
+    /// The places that carry one of these tags, each once; `None` without an index.
+    pub(crate) fn places_of(&self, tags: &[TagHash]) -> Option<Vec<u64>> {
+        let index = self.book.index.as_ref()?;
+        let mut places: Vec<u64> = tags.iter().flat_map(|tag| index.places(*tag)).collect();
+        places.sort_unstable();
+        places.dedup();
+        Some(places)
+    }
+
+    /// The number of stored responses.
+    pub(crate) fn len(&self) -> u64 {
+        self.book.responses.load(Ordering::Relaxed)
+    }
+
+    /// The bytes they weigh.
+    pub(crate) fn weight(&self) -> u64 {
+        self.slots.weight()
+    }
+
+    /// The number of responses that had to make room for others.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.book.evicted.load(Ordering::Relaxed)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn indexed(&self) -> usize {
+        self.book.index.as_ref().map_or(0, TagIndex::len)
+    }
+
+    fn writer(&self, place: u64) -> &Mutex<()> {
+        &self.writers[(place % 64) as usize]
+    }
+
+    /// Puts `kept` where `before` was. Called by the one writer of this place; an eviction may take
+    /// `before` out at any moment, and then accounts for it.
+    fn replace(&self, place: u64, before: Option<&Slot>, kept: Vec<Arc<StoredResponse>>) {
+        let Some(slot) = Slot::of(kept) else {
+            if let Some((_, old)) = self.slots.remove(&place) {
+                self.book.strike(place, &old, None);
+            }
+            return;
+        };
+        self.book.enter(place, &slot);
+        if let Some(before) = before {
+            if self.slots.replace(place, slot.clone(), false).is_ok() {
+                self.book.strike(place, before, Some(&slot));
+                return;
+            }
+            // The eviction that took it has struck out the tags both have.
+            self.book.index_tags(place, &slot);
+        }
+        self.slots.insert(place, slot);
+    }
+}
+
+impl Book {
+    fn enter(&self, place: u64, slot: &Slot) {
+        self.responses
+            .fetch_add(slot.responses().len() as u64, Ordering::Relaxed);
+        self.index_tags(place, slot);
+    }
+
+    fn index_tags(&self, place: u64, slot: &Slot) {
+        if let Some(index) = &self.index {
+            slot.tags().for_each(|tag| index.add(tag, place));
+        }
+    }
+
+    /// Takes a slot out, but for the tags that its `successor` has too.
+    fn strike(&self, place: u64, slot: &Slot, successor: Option<&Slot>) {
+        self.responses
+            .fetch_sub(slot.responses().len() as u64, Ordering::Relaxed);
+        let Some(index) = &self.index else { return };
+        let still_there: Vec<TagHash> = successor.into_iter().flat_map(Slot::tags).collect();
+        let gone = slot.tags().filter(|tag| !still_there.contains(tag));
+        gone.for_each(|tag| index.remove(tag, place));
+    }
+}
+
+impl Slot {
+    fn of(mut responses: Vec<Arc<StoredResponse>>) -> Option<Self> {
+        match responses.len() {
+            0 => None,
+            1 => responses.pop().map(Self::One),
+            _ => Some(Self::Many(responses.into())),
+        }
+    }
+
+    fn responses(&self) -> &[Arc<StoredResponse>] {
+        match self {
+            Self::One(stored) => std::slice::from_ref(stored),
+            Self::Many(variants) => variants,
+        }
+    }
+
+    fn tags(&self) -> impl Iterator<Item = TagHash> + '_ {
+        self.responses()
+            .iter()
+            .flat_map(|stored| stored.indexed_tags())
+    }
+}
+
+#[derive(Clone)]
+struct ByWeight;
+
+impl Weighter<u64, Slot> for ByWeight {
+    fn weight(&self, _: &u64, slot: &Slot) -> u64 {
+        slot.responses().iter().map(|stored| stored.weight()).sum()
+    }
+}
+
+/// Takes what the store evicts out of the book.
+#[derive(Clone)]
+struct Unindex(Arc<Book>);
+
+impl Lifecycle<u64, Slot> for Unindex {
+    type RequestState = ();
+
+    fn on_evict(&self, (): &mut (), place: u64, slot: Slot) {
+        self.0.strike(place, &slot, None);
+        self.0
+            .evicted
+            .fetch_add(slot.responses().len() as u64, Ordering::Relaxed);
+    }
+}
+
+/// The places are hashes already: the table takes them as they are.
+#[derive(Clone, Copy, Default)]
+struct Placed;
+
+impl BuildHasher for Placed {
+    type Hasher = PlacedHasher;
+
+    fn build_hasher(&self) -> PlacedHasher {
+        PlacedHasher(0)
+    }
+}
+
+struct PlacedHasher(u64);
+
+impl Hasher for PlacedHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, place: u64) {
+        self.0 = place;
+    }
+}
