@@ -94,15 +94,14 @@ where
         };
         std::future::poll_fn(|cx| {
             let mut fill = fill.lock();
-            loop {
+            while fill.copy.is_some() && !fill.ended {
                 fill.ahead.clear();
-                if fill.copy.is_none() || fill.ended {
-                    return Poll::Ready(());
-                }
-                if fill.pull(cx).is_pending() {
+                if fill.pumped || fill.pull(cx).is_pending() {
+                    fill.wait(cx);
                     return Poll::Pending;
                 }
             }
+            Poll::Ready(())
         })
         .await;
     }
@@ -158,7 +157,7 @@ pub(crate) type Published = Result<(), Option<Reason>>;
 
 /// The inner body with the copy that is made of it, shared by the client's body and the pump.
 struct Fill<B: Body> {
-    /// `None` once it has ended or failed: it is not polled again.
+    /// `None` once it has ended, failed or panicked: it is not polled again.
     body: Option<Pin<Box<B>>>,
     /// Read from the body and not yet taken by the client.
     ahead: VecDeque<Result<Frame<Bytes>, B::Error>>,
@@ -169,6 +168,7 @@ struct Fill<B: Body> {
     published: Option<Published>,
     /// Whether the pump polls the body; the client then only reads what is ahead.
     pumped: bool,
+    /// Who waits for more; the pump may begin, or give up, while the client waits.
     client: Option<Waker>,
 }
 
@@ -219,60 +219,74 @@ impl<B: Body> Fill<B> {
             if self.ended {
                 return Poll::Ready(None);
             }
-            if self.pumped {
-                self.client = Some(cx.waker().clone());
+            assert!(self.body.is_some(), "{PANICKED}");
+            if self.pumped || self.pull(cx).is_pending() {
+                self.wait(cx);
                 return Poll::Pending;
             }
-            if self.pull(cx).is_pending() {
-                return Poll::Pending;
-            }
+        }
+    }
+
+    fn wait(&mut self, cx: &Context<'_>) {
+        match &mut self.client {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => self.client = Some(cx.waker().clone()),
         }
     }
 
     /// Reads one frame of the inner body into `ahead` and into the copy. When the declared length is
     /// reached it reads on, since a client may take the last declared byte for the end.
     fn pull(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(body) = self.body.as_mut() else {
-            return Poll::Pending;
-        };
-        match body.as_mut().poll_frame(cx) {
-            Poll::Ready(Some(frame)) => {
-                self.take(frame.map(into_bytes));
-                let at_end = self.body.as_ref().is_some_and(|body| body.is_end_stream());
-                if at_end {
-                    self.end();
-                } else if self.copy.as_ref().is_some_and(Copy::is_complete)
-                    && self.pull(cx).is_pending()
-                {
-                    self.publish();
+        let mut pulled = Poll::Pending;
+        // Out of `self` while it is polled, so that one that panics is not polled again.
+        while let Some(mut body) = self.body.take() {
+            match body.as_mut().poll_frame(cx) {
+                Poll::Pending => {
+                    self.body = Some(body);
+                    let complete = self.copy.as_ref().is_some_and(Copy::is_complete);
+                    if complete && pulled.is_ready() {
+                        self.publish();
+                    }
+                    return pulled;
                 }
-                Poll::Ready(())
+                Poll::Ready(None) => self.end(),
+                Poll::Ready(Some(Err(error))) => self.fail(error),
+                Poll::Ready(Some(Ok(frame))) => {
+                    let at_end = body.is_end_stream();
+                    self.take(into_bytes(frame));
+                    if at_end {
+                        self.end();
+                    } else {
+                        self.body = Some(body);
+                    }
+                }
             }
-            Poll::Ready(None) => {
-                self.end();
-                Poll::Ready(())
+            pulled = Poll::Ready(());
+            if !self.copy.as_ref().is_some_and(Copy::is_complete) {
+                break;
             }
-            Poll::Pending => Poll::Pending,
         }
+        pulled
     }
 
-    fn take(&mut self, frame: Result<Frame<Bytes>, B::Error>) {
-        match &frame {
-            Err(_) => {
-                self.abandon(None);
-                self.body = None;
-                self.ended = true;
+    fn take(&mut self, frame: Frame<Bytes>) {
+        match frame.data_ref() {
+            Some(data) => {
+                let data = data.clone();
+                self.copy_chunk(data);
             }
-            Ok(frame) => match frame.data_ref() {
-                Some(data) => {
-                    let data = data.clone();
-                    self.copy_chunk(data);
-                }
-                None => self.abandon(Some(Reason::Trailers)),
-            },
+            None => self.abandon(Some(Reason::Trailers)),
         }
+        let frame = Ok(frame);
         self.ahead_bytes += data_length(&frame);
         self.ahead.push_back(frame);
+    }
+
+    /// The body broke off: its client hears of it after what came before.
+    fn fail(&mut self, error: B::Error) {
+        self.abandon(None);
+        self.ended = true;
+        self.ahead.push_back(Err(error));
     }
 
     fn copy_chunk(&mut self, data: Bytes) {
@@ -346,9 +360,9 @@ impl<B: Body> Fill<B> {
         };
         let ahead = self.ahead_bytes;
         if let Some(upper) = hint.upper() {
-            hint.set_upper(upper + ahead);
+            hint.set_upper(upper.saturating_add(ahead));
         }
-        hint.set_lower(hint.lower() + ahead);
+        hint.set_lower(hint.lower().saturating_add(ahead));
         hint
     }
 }
@@ -380,26 +394,37 @@ where
 
     /// Reads the body ahead of its client, for as long as there is a copy to complete.
     async fn pump(fill: Arc<Mutex<Self>>) {
+        let pumping = Pumping(fill);
         std::future::poll_fn(|cx| {
-            let mut fill = fill.lock();
+            let mut fill = pumping.0.lock();
             fill.pumped = true;
-            let polled = loop {
-                if fill.copy.is_none() || fill.ended {
-                    fill.pumped = false; // the client drives again
-                    break Poll::Ready(());
-                }
+            while fill.copy.is_some() && !fill.ended {
                 if fill.pull(cx).is_pending() {
-                    break Poll::Pending;
+                    let client = fill.client.take();
+                    drop(fill);
+                    client.into_iter().for_each(Waker::wake);
+                    return Poll::Pending;
                 }
-            };
-            let client = fill.client.take();
-            drop(fill);
-            if let Some(client) = client {
-                client.wake();
             }
-            polled
+            Poll::Ready(())
         })
         .await;
+    }
+}
+
+/// The pump at work. When it ends, for whatever reason, the client drives again.
+struct Pumping<B: Body>(Arc<Mutex<Fill<B>>>);
+
+impl<B: Body> Drop for Pumping<B> {
+    fn drop(&mut self) {
+        let mut fill = self.0.lock();
+        fill.pumped = false;
+        if fill.body.is_none() && !fill.ended {
+            fill.abandon(None); // it panicked: its client will too, and nobody else waits for it
+        }
+        let client = fill.client.take();
+        drop(fill);
+        client.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -408,6 +433,10 @@ impl Copy {
         self.declared == Some(self.length)
     }
 }
+
+/// What a client sees of a body that panicked in the pump: the connection breaks off, as it would
+/// have without a cache.
+const PANICKED: &str = "the inner body panicked while it was read ahead of its client";
 
 fn into_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
     frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))

@@ -115,6 +115,7 @@ pub enum Step {
     Bytes(Bytes),
     Trailers,
     Fail,
+    Panic,
     /// Pending until the receiver gets a message.
     Wait(tokio::sync::oneshot::Receiver<()>),
     /// Pending once, and woken at once.
@@ -194,6 +195,7 @@ impl Body for TestBody {
                 trailers.insert("x-checksum", "1".parse().unwrap());
                 Ok(Frame::trailers(trailers))
             }
+            Some(Step::Panic) => panic!("the body panicked, as its test wanted"),
             _ => Err(Broken),
         };
         Poll::Ready(Some(frame))
