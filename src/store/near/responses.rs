@@ -139,7 +139,7 @@ impl Responses {
         if kept.len() > self.variants {
             return Insertion::TooManyVariants;
         }
-        self.replace(place, before.as_ref(), kept);
+        self.replace(place, before.is_some(), kept);
         Insertion::Stored
     }
 
@@ -168,7 +168,7 @@ impl Responses {
             .collect();
         let removed = all - kept.len();
         if removed > 0 {
-            self.replace(place, Some(&before), kept);
+            self.replace(place, true, kept);
         }
         removed as u64
     }
@@ -222,9 +222,9 @@ impl Responses {
         &self.writers[(place % 64) as usize]
     }
 
-    /// Puts `kept` where `before` was. Called by the one writer of this place; an eviction may take
-    /// `before` out at any moment, and then accounts for it.
-    fn replace(&self, place: u64, before: Option<&Slot>, kept: Vec<Arc<StoredResponse>>) {
+    /// Puts `kept` in a place. Called by its one writer; if it `is_taken`, an eviction may clear it at
+    /// any moment, and then accounts for what was there.
+    fn replace(&self, place: u64, is_taken: bool, kept: Vec<Arc<StoredResponse>>) {
         let Some(slot) = Slot::of(kept) else {
             if let Some((_, old)) = self.slots.remove(&place) {
                 self.book.strike(place, &old, None);
@@ -232,15 +232,18 @@ impl Responses {
             return;
         };
         self.book.enter(place, &slot);
-        if let Some(before) = before {
-            if self.slots.replace(place, slot.clone(), false).is_ok() {
-                self.book.strike(place, before, Some(&slot));
+        let mut writing = Some((place, slot.clone()));
+        if is_taken {
+            let replaced =
+                self.slots
+                    .replace_with_lifecycle(place, slot.clone(), false, &mut writing);
+            if replaced.is_ok() {
                 return;
             }
-            // The eviction that took it has struck out the tags both have.
+            // The eviction that was first has struck out the tags that both have.
             self.book.index_tags(place, &slot);
         }
-        self.slots.insert(place, slot);
+        self.slots.insert_with_lifecycle(place, slot, &mut writing);
     }
 }
 
@@ -277,6 +280,14 @@ impl Slot {
         }
     }
 
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::One(this), Self::One(other)) => Arc::ptr_eq(this, other),
+            (Self::Many(these), Self::Many(others)) => Arc::ptr_eq(these, others),
+            _ => false,
+        }
+    }
+
     fn responses(&self) -> &[Arc<StoredResponse>] {
         match self {
             Self::One(stored) => std::slice::from_ref(stored),
@@ -300,14 +311,20 @@ impl Weighter<u64, Slot> for ByWeight {
     }
 }
 
-/// Takes what the store evicts out of the book.
+/// Takes what leaves the store out of the book: what is evicted, and what is written over.
 #[derive(Clone)]
 struct Unindex(Arc<Book>);
 
 impl Lifecycle<u64, Slot> for Unindex {
-    type RequestState = ();
+    /// What is being written, and where.
+    type RequestState = Option<(u64, Slot)>;
 
-    fn on_evict(&self, (): &mut (), place: u64, slot: Slot) {
+    fn on_evict(&self, writing: &mut Self::RequestState, place: u64, slot: Slot) {
+        if let Some((written, successor)) = writing {
+            if *written == place && !slot.is(successor) {
+                return self.0.strike(place, &slot, Some(successor));
+            }
+        }
         self.0.strike(place, &slot, None);
         self.0
             .evicted
