@@ -17,6 +17,7 @@ use crate::policy::key::{Class, KeyWriter, Label};
 use crate::policy::reuse::{reuse, Reuse};
 use crate::policy::stored::{Fence, Head, StoredResponse, Times};
 use crate::policy::tag::TagHash;
+use crate::store::interned;
 use crate::store::invalidation::Validity;
 use crate::store::near::Found;
 
@@ -204,6 +205,7 @@ impl<'a> Entry<'a> {
         let now = self.shared.clock.now();
         let head = Head {
             status: StatusCode::OK,
+            common: interned::split(std::iter::empty()).0,
             lines: Vec::new(),
             vary: Vec::new(),
             tags: self.tags.clone(),

@@ -10,6 +10,7 @@ use super::invalidate::{self, Invalidating};
 use super::layer::CacheLayer;
 use super::signals::Invalidate;
 use super::stats::{Counters, Stats};
+use super::status::{CacheStatus, MAX_NAME};
 use super::uncacheable::Uncacheable;
 use super::watch::WatchLayer;
 use crate::clock::Clock;
@@ -30,7 +31,7 @@ pub struct Cache {
 pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) namespace: String,
-    pub(crate) name: String,
+    pub(crate) status: CacheStatus,
     pub(crate) clock: Clock,
     pub(crate) responses: Responses,
     pub(crate) invalidation: InvalidationClock,
@@ -254,7 +255,7 @@ impl CacheBuilder {
         let shared = Shared {
             limits,
             namespace: self.namespace,
-            name: self.name,
+            status: CacheStatus::new(self.name),
             clock: self.clock,
             responses,
             invalidation: InvalidationClock::new(self.buckets),
@@ -312,14 +313,15 @@ impl CacheBuilder {
             ));
         }
         let token = |name: &str| {
-            name.starts_with(|first: char| first.is_ascii_alphabetic())
+            name.len() <= MAX_NAME
+                && name.starts_with(|first: char| first.is_ascii_alphabetic())
                 && name
                     .bytes()
                     .all(|byte| byte.is_ascii_alphanumeric() || b"-_.*".contains(&byte))
         };
         if !token(&self.name) || HeaderValue::from_str(&self.name).is_err() {
             return Err(ConfigError::new(
-                "the name in Cache-Status is a token (RFC 9211)",
+                "the name in Cache-Status is a token of at most 64 letters (RFC 9211)",
                 "`.name(\"shop-cache\")`",
             ));
         }

@@ -13,7 +13,7 @@ use super::keyed;
 use super::signals::{Invalidate, Invalidations, Target};
 use super::stats::Counted;
 use crate::policy::invalidation;
-use crate::policy::key::{for_each_kept, QueryRule};
+use crate::policy::key::{canonical_query, QueryRule};
 use crate::policy::request::is_safe;
 use crate::policy::stored::StoredResponse;
 use crate::policy::tag::TagHash;
@@ -130,10 +130,8 @@ fn uri_tags(uri: &str) -> (TagHash, TagHash) {
     let tag = match query {
         None => TagHash::path(host, path.as_bytes()),
         Some(query) => {
-            let mut pairs = Vec::new();
-            for_each_kept(query, &QueryRule::All, |_, pair| pairs.push(pair.to_vec()));
-            let pairs: Vec<&[u8]> = pairs.iter().map(Vec::as_slice).collect();
-            TagHash::uri(host, path.as_bytes(), &pairs)
+            let query = canonical_query(query, &QueryRule::All);
+            TagHash::uri(host, path.as_bytes(), query.as_deref().map(str::as_bytes))
         }
     };
     (tag, indexed_under)

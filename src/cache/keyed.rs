@@ -10,8 +10,9 @@ use http_body::Body;
 use super::handle::Shared;
 use super::route::Route;
 use super::user;
+use crate::header::first_line;
 use crate::policy::decision::{Decision, Forward, Reason};
-use crate::policy::key::{pair_name, Class, KeyWriter, Label, QueryRule};
+use crate::policy::key::{canonical_query, pair_name, Class, KeyWriter, Label, QueryRule};
 use crate::policy::request::RequestFacts;
 
 /// Requests are keyed by their head: target, host, user and further parts.
@@ -68,7 +69,7 @@ pub(crate) fn matched_pattern(parts: &request::Parts) -> Option<&str> {
 
 /// The host a request names; a contradiction is an error.
 pub(crate) fn host(parts: &request::Parts) -> Result<Option<&[u8]>, Reason> {
-    let field = parts.headers.get(header::HOST).map(HeaderValue::as_bytes);
+    let field = first_line(&header::HOST, &parts.headers).map(HeaderValue::as_bytes);
     let authority = original_uri(parts)
         .authority()
         .map(|authority| authority.as_str().as_bytes());
@@ -161,8 +162,11 @@ pub(crate) fn write_key(
         }
     }
     key.part(Label::Path, uri.path().as_bytes());
-    if let Some(query) = uri.query() {
-        key.query(query, &route.query);
+    let query = uri
+        .query()
+        .and_then(|query| canonical_query(query, &route.query));
+    if let Some(query) = query {
+        key.part(Label::Query, query.as_bytes());
     }
     if let Some(user) = &route.user {
         let user = user(parts).map_err(|error| refused(&error))?;

@@ -18,6 +18,7 @@ mod route;
 mod service;
 mod signals;
 mod stats;
+mod status;
 mod uncacheable;
 pub mod user;
 mod watch;

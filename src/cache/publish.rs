@@ -15,6 +15,7 @@ use crate::policy::stored::{selecting_fields, Fence, Head, StoredResponse};
 use crate::policy::storing::is_stored;
 use crate::policy::storing::Terms;
 use crate::policy::tag::TagHash;
+use crate::store::interned;
 use crate::store::invalidation::Validity;
 use crate::store::near::Insertion;
 
@@ -53,7 +54,7 @@ impl Filing {
         if tags.len() - self.implicit > limits.tags {
             return Err(Reason::Tags);
         }
-        let lines = stored_lines(&response.headers);
+        let (common, lines) = stored_lines(&response.headers);
         let size: usize = lines
             .iter()
             .map(|(name, value)| name.as_str().len() + value.len())
@@ -63,6 +64,7 @@ impl Filing {
         }
         Ok(Head {
             status: response.status,
+            common,
             lines,
             vary: selecting_fields(&terms.vary, &self.request),
             tags,
@@ -73,16 +75,14 @@ impl Filing {
     }
 }
 
-fn stored_lines(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+fn stored_lines(headers: &HeaderMap) -> (&'static HeaderMap, Vec<(HeaderName, HeaderValue)>) {
     let listed: Vec<&str> = headers
         .get_all(header::CONNECTION)
         .iter()
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(',').map(str::trim))
         .collect();
-    let kept = headers.iter().filter(|(name, _)| is_stored(name, &listed));
-    kept.map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
+    interned::split(headers.iter().filter(|(name, _)| is_stored(name, &listed)))
 }
 
 /// A response in the making, with the flight that waits for it.

@@ -129,31 +129,35 @@ where
                 None,
                 key,
             )?;
-            let place = self.core.shared.responses.place(key);
-            let looked_up = look_up(
-                &self.core.shared,
-                place,
-                key,
-                &parts.headers,
-                directives.as_ref(),
-                now,
-            );
-            Ok(match fresh(&self.core, &looked_up, &parts.method, now) {
-                Some(response) => Ok(response),
-                None => Err((looked_up, Arc::<[u8]>::from(key.as_slice()), place)),
-            })
+            let shared = &self.core.shared;
+            let place = shared.responses.place(key);
+            let found = look_up(shared, place, key, &parts.headers, directives.as_ref(), now);
+            let key = match answers_at_once(&self.core, &found, &parts.method, now) {
+                true => None,
+                false => Some(Arc::<[u8]>::from(key.as_slice())),
+            };
+            Ok((found, key, place))
         });
         match found {
-            Ok(Ok(response)) => ResponseFuture::ready(response),
-            Ok(Err((looked_up, key, place))) => {
+            Ok((Lookup::Fresh { stored, left }, None, _)) => {
+                let decision = Decision::Hit {
+                    ttl: ttl_parameter(Ok(left)),
+                    detail: None,
+                };
+                let head_request = parts.method == Method::HEAD;
+                let response =
+                    answer::from_store(&self.core, &stored, &decision, head_request, now);
+                ResponseFuture::ready(response)
+            }
+            Ok((found, key, place)) => {
                 let plan = Plan {
-                    key,
+                    key: key.unwrap_or_default(),
                     place,
                     facts,
                     directives,
                     now,
                 };
-                self.not_simply_fresh(plan, looked_up, parts, body)
+                self.not_simply_fresh(plan, found, parts, body)
             }
             Err(reason) => self.forward(parts, body, Decision::because(Forward::Bypass, reason)),
         }
@@ -242,27 +246,39 @@ impl<S, K> CacheService<S, K> {
     }
 }
 
+/// Whether a stored response is fresh and nothing else is to be done.
+fn answers_at_once(core: &Core, found: &Lookup, method: &Method, now: Timestamp) -> bool {
+    let Lookup::Fresh { stored, .. } = found else {
+        return false;
+    };
+    let Some(fraction) = core.route.early_refresh else {
+        return true;
+    };
+    let jitter = stored
+        .tags()
+        .iter()
+        .fold(stored.fence().0, |mixed, tag| mixed ^ tag.0);
+    *method == Method::HEAD || !refreshes_early(stored.times(), fraction, jitter, now)
+}
+
 /// The answer, where a stored response is fresh and nothing else is to be done.
 pub(crate) fn fresh<R: Body>(
     core: &Core,
-    looked_up: &Lookup,
+    found: &Lookup,
     method: &Method,
     now: Timestamp,
 ) -> Option<Response<ResponseBody<R>>> {
-    let Lookup::Fresh { stored, left } = looked_up else {
+    let Lookup::Fresh { stored, left } = found else {
         return None;
     };
-    let head_request = *method == Method::HEAD;
-    if let Some(fraction) = core.route.early_refresh {
-        let jitter = stored.fence().0 ^ stored.tags().iter().fold(0, |mixed, tag| mixed ^ tag.0);
-        if !head_request && refreshes_early(stored.times(), fraction, jitter, now) {
-            return None;
-        }
+    if !answers_at_once(core, found, method, now) {
+        return None;
     }
     let decision = Decision::Hit {
         ttl: ttl_parameter(Ok(*left)),
         detail: None,
     };
+    let head_request = *method == Method::HEAD;
     Some(answer::from_store(
         core,
         stored,

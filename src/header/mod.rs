@@ -23,3 +23,16 @@ pub(crate) mod list;
 pub(crate) mod structured;
 pub(crate) mod targeted;
 pub(crate) mod vary;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// The first line of a field. Looking at each name of a short map is cheaper than hashing one.
+pub(crate) fn first_line<'a>(name: &HeaderName, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
+    if headers.keys_len() > 16 {
+        return headers.get(name);
+    }
+    headers
+        .iter()
+        .find(|(other, _)| *other == name)
+        .map(|(_, value)| value)
+}

@@ -9,6 +9,7 @@
 use http::header::{ACCEPT_LANGUAGE, CONTENT_LANGUAGE, VARY};
 use http::{HeaderMap, HeaderName};
 
+use super::first_line;
 use super::list::{self, Quoting};
 
 /// What a response's choice depended on (RFC 9110 §12.5.5).
@@ -56,21 +57,39 @@ pub(crate) fn selecting_value_matches(
     headers: &HeaderMap,
     stored: Option<&[u8]>,
 ) -> bool {
-    let Some(stored) = stored else {
-        return !headers.contains_key(name);
+    let (line, stored) = match (first_line(name, headers), stored) {
+        (Some(line), Some(stored)) => (line, stored),
+        (line, stored) => return line.is_none() && stored.is_none(),
     };
-    let mut lines = headers.get_all(name).iter();
-    // Most requests write the value as it is stored, in one line.
-    if let (Some(line), None) = (lines.next(), lines.next()) {
-        if line.as_bytes() == stored {
-            return true;
-        }
+    // Most requests write the value in one line, and as it is stored but for spaces after commas.
+    let no_name_repeats = headers.len() == headers.keys_len();
+    if no_name_repeats && is_spelled_so(line.as_bytes(), stored) {
+        return true;
     }
     let mut rest = Some(stored);
     let present = normalise(name, headers, |byte| {
         rest = rest.and_then(|rest| rest.strip_prefix(&[byte]));
     });
     present && rest.is_some_and(<[u8]>::is_empty)
+}
+
+/// Whether a line is the stored value but for spaces after its commas. `false` may also mean that a
+/// closer look is needed.
+fn is_spelled_so(line: &[u8], stored: &[u8]) -> bool {
+    let mut rest = stored;
+    let mut after_comma = false;
+    for &byte in line {
+        if byte == b' ' && after_comma {
+            continue;
+        }
+        match rest.split_first() {
+            // Spaces after a comma mean something inside quotes.
+            Some((&expected, after)) if byte == expected && byte != b'"' => rest = after,
+            _ => return line == stored,
+        }
+        after_comma = byte == b',';
+    }
+    rest.is_empty()
 }
 
 /// Hands out the normalised value byte by byte, and answers whether the field is present at all.

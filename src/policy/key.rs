@@ -13,6 +13,7 @@
 //! `?b=2&a=1` share a response while `?a=1&a=2` and `?a=2&a=1`, which a handler can tell apart, do
 //! not. Pairs keep their own spelling: only the *order* of different names is forgotten.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 /// What a key is made of. The discriminants are stored bytes.
@@ -23,8 +24,8 @@ pub(crate) enum Label {
     Scheme = 2,
     Host = 3,
     Path = 4,
-    /// A kept query pair, as it was spelled.
-    Pair = 5,
+    /// The kept query pairs, in the order of the key.
+    Query = 5,
     User = 6,
     Extra = 7,
     /// An extra part that a request does not have, which differs from an empty one.
@@ -32,26 +33,23 @@ pub(crate) enum Label {
     ContentType = 9,
     /// The digest of the content that keys the request.
     Digest = 10,
-    /// A query kept as it came, because its pairs cannot be told apart safely.
-    Query = 11,
     /// The name of a typed value of `get_or_compute`.
-    Name = 12,
+    Name = 11,
 }
 
 impl Label {
     #[cfg(test)]
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 11] = [
         Self::Namespace,
         Self::Scheme,
         Self::Host,
         Self::Path,
-        Self::Pair,
+        Self::Query,
         Self::User,
         Self::Extra,
         Self::ExtraAbsent,
         Self::ContentType,
         Self::Digest,
-        Self::Query,
         Self::Name,
     ];
 }
@@ -97,14 +95,10 @@ impl<'a> KeyWriter<'a> {
             self.overflow = true;
             return;
         };
-        self.out.push(label as u8);
-        self.out.extend_from_slice(&length.to_be_bytes());
+        let [high, low] = length.to_be_bytes();
+        self.out.reserve(3 + bytes.len());
+        self.out.extend_from_slice(&[label as u8, high, low]);
         self.out.extend_from_slice(bytes);
-    }
-
-    /// Writes the kept part of a query.
-    pub(crate) fn query(&mut self, query: &str, rule: &QueryRule) {
-        for_each_kept(query, rule, |label, bytes| self.part(label, bytes));
     }
 
     pub(crate) fn finish(self) -> Result<(), TooLong> {
@@ -162,43 +156,74 @@ pub(crate) fn pair_name(pair: &str) -> &str {
     pair.split_once('=').map_or(pair, |(name, _)| name)
 }
 
-/// Calls `write` with each kept pair of a query, in the order of the key.
-pub(crate) fn for_each_kept(query: &str, rule: &QueryRule, mut write: impl FnMut(Label, &[u8])) {
-    let kept = || query.split('&').filter(|pair| rule.keeps(pair_name(pair)));
-    let mut previous = "";
-    let sorted = kept().all(|pair| {
-        let name = pair_name(pair);
-        let in_order = is_plain(name) && previous <= name;
-        previous = name;
-        in_order
-    });
-    if sorted {
-        kept().for_each(|pair| write(Label::Pair, pair.as_bytes()));
-        return;
+/// The kept pairs of a query in the order of the key, joined again; `None` if none is kept.
+///
+/// A query whose names are plain and in order, as most are, is its own canonical form.
+pub(crate) fn canonical_query<'a>(query: &'a str, rule: &QueryRule) -> Option<Cow<'a, str>> {
+    if *rule == QueryRule::All && is_in_order(query.as_bytes()) {
+        return Some(Cow::Borrowed(query));
     }
-    let mut pairs: Vec<&str> = kept().collect();
-    if pairs
-        .iter()
-        .all(|pair| decoded(pair_name(pair)).all(|byte| byte.is_ascii()))
-    {
+    let mut pairs: Vec<&str> = query
+        .split('&')
+        .filter(|pair| rule.keeps(pair_name(pair)))
+        .collect();
+    // Two spellings may decode to one name once a handler has replaced invalid UTF-8, and then their
+    // order matters to it: such a query keeps the order in which it came.
+    let names_are_ascii = |pair: &&str| decoded(pair_name(pair)).all(|byte| byte.is_ascii());
+    if pairs.iter().all(names_are_ascii) {
         pairs.sort_by(|a, b| compare_names(pair_name(a), pair_name(b)));
-        pairs
-            .iter()
-            .for_each(|pair| write(Label::Pair, pair.as_bytes()));
-    } else {
-        // Two spellings may decode to one name once invalid UTF-8 is replaced, and then their order
-        // matters to a handler: keep the order as it came.
-        pairs
-            .iter()
-            .for_each(|pair| write(Label::Query, pair.as_bytes()));
     }
+    (!pairs.is_empty()).then(|| Cow::Owned(pairs.join("&")))
 }
 
-/// Whether a name is spelled as it is meant, so that bytes can be compared.
-fn is_plain(name: &str) -> bool {
-    name.bytes()
-        .all(|byte| byte.is_ascii() && byte != b'%' && byte != b'+')
+/// Whether the names of a query are spelled as they are meant, and sorted. One pass with one look at
+/// most bytes: this is what a hit pays for.
+fn is_in_order(query: &[u8]) -> bool {
+    let mut previous: &[u8] = b"";
+    let (mut start, mut end) = (0, None);
+    for (at, byte) in query.iter().enumerate() {
+        match KINDS[usize::from(*byte)] {
+            Kind::Other => {}
+            Kind::Equals => {
+                end.get_or_insert(at);
+            }
+            Kind::Ampersand => {
+                let name = &query[start..end.unwrap_or(at)];
+                if previous > name {
+                    return false;
+                }
+                (previous, start, end) = (name, at + 1, None);
+            }
+            Kind::Encoded if end.is_none() => return false,
+            Kind::Encoded => {}
+        }
+    }
+    previous <= &query[start..end.unwrap_or(query.len())]
 }
+
+/// What a byte means in a query.
+#[derive(Clone, Copy)]
+enum Kind {
+    Other,
+    Equals,
+    Ampersand,
+    /// Part of what stands for another byte.
+    Encoded,
+}
+
+static KINDS: [Kind; 256] = {
+    let mut kinds = [Kind::Other; 256];
+    kinds[b'=' as usize] = Kind::Equals;
+    kinds[b'&' as usize] = Kind::Ampersand;
+    kinds[b'%' as usize] = Kind::Encoded;
+    kinds[b'+' as usize] = Kind::Encoded;
+    let mut byte = 0x80;
+    while byte < 256 {
+        kinds[byte] = Kind::Encoded;
+        byte += 1;
+    }
+    kinds
+};
 
 fn compare_names(a: &str, b: &str) -> Ordering {
     decoded(a).cmp(decoded(b))
@@ -247,7 +272,9 @@ mod tests {
     fn query_key(query: &str, rule: &QueryRule) -> Vec<u8> {
         let mut out = Vec::new();
         let mut writer = KeyWriter::new(&mut out, Class::Get, usize::MAX);
-        writer.query(query, rule);
+        if let Some(query) = canonical_query(query, rule) {
+            writer.part(Label::Query, query.as_bytes());
+        }
         writer.finish().unwrap();
         out
     }

@@ -19,7 +19,9 @@ pub(crate) struct RequestFacts {
     pub(crate) precondition: bool,
     pub(crate) upgrade: bool,
     pub(crate) method_override: bool,
-    pub(crate) hosts: u8,
+    pub(crate) host: bool,
+    /// `Host` stands in more than one line.
+    pub(crate) several_hosts: bool,
 }
 
 impl RequestFacts {
@@ -27,28 +29,38 @@ impl RequestFacts {
     pub(crate) fn read(headers: &HeaderMap) -> Self {
         let mut facts = Self::default();
         for name in headers.keys() {
-            facts.note(name, headers);
+            facts.note(name.as_str());
         }
+        // Repeated names are rare; only then is it worth asking which they are.
+        let repeats = headers.len() != headers.keys_len();
+        facts.several_hosts =
+            repeats && facts.host && headers.get_all(header::HOST).iter().nth(1).is_some();
         facts
     }
 
-    fn note(&mut self, name: &header::HeaderName, headers: &HeaderMap) {
-        match name.as_str() {
-            "authorization" => self.authorization = true,
-            "cookie" => self.cookie = true,
-            "cache-control" => self.cache_control = true,
-            "pragma" => self.pragma = true,
-            "range" => self.range = true,
-            "if-match" | "if-unmodified-since" | "if-range" => self.origin_precondition = true,
-            "if-none-match" | "if-modified-since" => self.precondition = true,
-            "upgrade" => self.upgrade = true,
-            "x-http-method-override" | "x-http-method" | "x-method-override" => {
-                self.method_override = true;
+    fn note(&mut self, name: &str) {
+        // By length first: most fields of a request are none of these.
+        match name.len() {
+            4 => self.host |= name == "host",
+            5 => self.range |= name == "range",
+            6 => {
+                self.cookie |= name == "cookie";
+                self.pragma |= name == "pragma";
             }
-            "host" => {
-                let lines = headers.get_all(header::HOST).iter().count();
-                self.hosts = u8::try_from(lines).unwrap_or(u8::MAX);
+            7 => self.upgrade |= name == "upgrade",
+            8 => self.origin_precondition |= matches!(name, "if-match" | "if-range"),
+            13 => {
+                self.authorization |= name == "authorization";
+                self.cache_control |= name == "cache-control";
+                self.precondition |= name == "if-none-match";
+                self.method_override |= name == "x-http-method";
             }
+            17 => {
+                self.precondition |= name == "if-modified-since";
+                self.method_override |= name == "x-method-override";
+            }
+            19 => self.origin_precondition |= name == "if-unmodified-since",
+            22 => self.method_override |= name == "x-http-method-override",
             _ => {}
         }
     }
@@ -63,7 +75,7 @@ impl RequestFacts {
             Some(Reason::Range)
         } else if self.origin_precondition {
             Some(Reason::Precondition)
-        } else if self.hosts > 1 {
+        } else if self.several_hosts {
             Some(Reason::HostConflict)
         } else {
             None

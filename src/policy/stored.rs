@@ -48,6 +48,9 @@ pub(crate) struct VaryField {
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
     pub(crate) status: StatusCode,
+    /// The fields that other responses have alike.
+    pub(crate) common: &'static HeaderMap,
+    /// The fields that are this response's own.
     pub(crate) lines: Vec<(HeaderName, HeaderValue)>,
     pub(crate) vary: Vec<VaryField>,
     /// Implicit tags, then explicit ones.
@@ -63,6 +66,7 @@ pub(crate) struct StoredResponse {
     buffer: Bytes,
     key_length: u32,
     body_start: u32,
+    common: &'static HeaderMap,
     lines: Box<[(HeaderName, HeaderValue)]>,
     vary: Box<[VaryField]>,
     tags: Box<[TagHash]>,
@@ -82,9 +86,9 @@ impl StoredResponse {
 
         let mut buffer = Vec::with_capacity(body_start + length);
         buffer.extend_from_slice(key);
-        head.lines
-            .iter()
-            .for_each(|(_, value)| buffer.extend_from_slice(value.as_bytes()));
+        for (_, value) in &head.lines {
+            buffer.extend_from_slice(value.as_bytes());
+        }
         body.iter()
             .for_each(|chunk| buffer.extend_from_slice(chunk));
         let buffer = Bytes::from(buffer);
@@ -94,9 +98,12 @@ impl StoredResponse {
             let range = start..start + value.len();
             start = range.end;
             let shared = HeaderValue::from_maybe_shared(buffer.slice(range));
-            (name, shared.expect("these bytes were a field value before"))
+            let mut shared = shared.expect("these bytes were a field value before");
+            shared.set_sensitive(value.is_sensitive());
+            (name, shared)
         });
         Some(Self {
+            common: head.common,
             lines: lines.collect(),
             key_length: u32::try_from(key.len()).ok()?,
             body_start: u32::try_from(body_start).ok()?,
@@ -122,6 +129,12 @@ impl StoredResponse {
         self.buffer.len() as u64 - u64::from(self.body_start)
     }
 
+    /// The fields that other responses have alike, with places for `Age` and `Cache-Status`.
+    pub(crate) fn common(&self) -> &'static HeaderMap {
+        self.common
+    }
+
+    /// The fields that are this response's own.
     pub(crate) fn lines(&self) -> &[(HeaderName, HeaderValue)] {
         &self.lines
     }

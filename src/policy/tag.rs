@@ -30,13 +30,17 @@ impl TagHash {
         }
     }
 
-    /// The implicit tag of a path and its kept query.
-    pub(crate) fn uri(host: Option<&[u8]>, path: &[u8], pairs: &[&[u8]]) -> Self {
-        let host_and_path = [host.unwrap_or_default(), path];
-        let domain = if host.is_some() { b'U' } else { b'u' };
-        Self::of_iter(
+    /// The implicit tag of a path and its kept query, in canonical order.
+    pub(crate) fn uri(host: Option<&[u8]>, path: &[u8], query: Option<&[u8]>) -> Self {
+        let domain = match (host.is_some(), query.is_some()) {
+            (true, true) => b'U',
+            (true, false) => b'V',
+            (false, true) => b'u',
+            (false, false) => b'v',
+        };
+        Self::of(
             domain,
-            host_and_path.into_iter().chain(pairs.iter().copied()),
+            &[host.unwrap_or_default(), path, query.unwrap_or_default()],
         )
     }
 
@@ -52,10 +56,6 @@ impl TagHash {
     }
 
     fn of(domain: u8, parts: &[&[u8]]) -> Self {
-        Self::of_iter(domain, parts.iter().copied())
-    }
-
-    fn of_iter<'a>(domain: u8, parts: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut hasher = Sha256::new();
         hasher.update([domain]);
         for part in parts {
@@ -75,22 +75,22 @@ impl TagHash {
 pub(crate) fn implicit(key: &[u8]) -> Vec<TagHash> {
     let mut host = None;
     let mut path: &[u8] = b"";
-    let mut pairs = Vec::new();
+    let mut query = None;
     for (label, bytes) in key::parts(key) {
         if label == Label::Host as u8 {
             host = Some(bytes);
         } else if label == Label::Path as u8 {
             path = bytes;
-        } else if label == Label::Pair as u8 || label == Label::Query as u8 {
-            pairs.push(bytes);
+        } else if label == Label::Query as u8 {
+            query = Some(bytes);
         } else if label == Label::Name as u8 {
             return Vec::new(); // typed values have no address
         }
     }
-    let mut tags = vec![TagHash::path(None, path), TagHash::uri(None, path, &pairs)];
+    let mut tags = vec![TagHash::path(None, path), TagHash::uri(None, path, query)];
     if host.is_some() {
         tags.push(TagHash::path(host, path));
-        tags.push(TagHash::uri(host, path, &pairs));
+        tags.push(TagHash::uri(host, path, query));
     }
     tags
 }
@@ -236,9 +236,9 @@ mod tests {
             TagHash::path(None, b"/a"),
             TagHash::path(Some(b""), b"/a"),
             TagHash::path(Some(b"/"), b"a"),
-            TagHash::uri(None, b"/a", &[]),
-            TagHash::uri(None, b"/a", &[b"x=1"]),
-            TagHash::uri(Some(b""), b"/a", &[b"x=1"]),
+            TagHash::uri(None, b"/a", None),
+            TagHash::uri(None, b"/a", Some(b"x=1")),
+            TagHash::uri(Some(b""), b"/a", Some(b"x=1")),
             TagHash::named("/a").soft(),
         ];
         for (i, tag) in tags.iter().enumerate() {

@@ -11,5 +11,6 @@
 //! - **It compares keys.** A hash finds the place; the bytes of the key decide.
 //! - **It owns what it keeps.** Exact-size copies, so that its weight is the memory it pins.
 
+pub(crate) mod interned;
 pub(crate) mod invalidation;
 pub(crate) mod near;

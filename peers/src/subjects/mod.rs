@@ -11,6 +11,7 @@ use crate::origin::Origin;
 pub mod axum_handler;
 mod axum_response_cache;
 mod hitbox;
+mod larder;
 mod limit;
 mod tower_http_cache;
 
@@ -49,6 +50,10 @@ pub const ALL: &[Subject] = &[
     Subject {
         name: "hitbox",
         start: |origin| drive(hitbox::service(origin)),
+    },
+    Subject {
+        name: "larder",
+        start: |origin| drive(larder::service(origin)),
     },
     // PLUG IN HERE: `mod larder;` above, `subjects/larder.rs` with its `service(origin)`, and a `Subject` like these.
 ];

@@ -64,19 +64,6 @@ impl TagIndex {
         }
     }
 
-    /// The number of pairs of tag and place.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        let count = |places: &Places| match places {
-            Places::One(_) => 1,
-            Places::Many(places) => places.len(),
-        };
-        self.shards
-            .iter()
-            .map(|shard| shard.lock().values().map(count).sum::<usize>())
-            .sum()
-    }
-
     fn shard(&self, tag: TagHash) -> &Mutex<HashMap<TagHash, Places>> {
         &self.shards[(tag.0 % 16) as usize]
     }

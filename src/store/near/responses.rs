@@ -213,11 +213,6 @@ impl Responses {
         self.book.evicted.load(Ordering::Relaxed)
     }
 
-    #[cfg(test)]
-    pub(crate) fn indexed(&self) -> usize {
-        self.book.index.as_ref().map_or(0, TagIndex::len)
-    }
-
     fn writer(&self, place: u64) -> &Mutex<()> {
         &self.writers[(place % 64) as usize]
     }

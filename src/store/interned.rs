@@ -1,0 +1,190 @@
+//! Fields that a service repeats in all its answers, kept once.
+//!
+//! `Content-Type: application/json` is the same bytes in every stored response of a route, and so
+//! are most of its fields. Kept once and for ever as a prebuilt map, they cost a stored response no
+//! memory, and an answer one copy of the map instead of one insertion per field and one count of
+//! references, which all threads would share, per value.
+//!
+//! Only fields that say something about a route rather than about one response are looked at, only
+//! short values are kept, and only the first few hundred sets of them: what this holds is bounded by
+//! [`SETS`] times [`FIELDS`] times [`LONGEST`] bytes. What does not fit belongs to its response.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use parking_lot::RwLock;
+
+const SETS: usize = 256;
+const FIELDS: usize = 12;
+const LONGEST: usize = 128;
+
+/// The field that every answer from a cache gets (RFC 9211).
+pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+type Line = (HeaderName, HeaderValue);
+
+/// By their names and values.
+type Sets = HashMap<Vec<(HeaderName, Vec<u8>)>, &'static HeaderMap>;
+
+static KEPT: LazyLock<RwLock<Sets>> = LazyLock::new(RwLock::default);
+
+/// The common part of a response's fields, and the lines that are its own.
+///
+/// The common part also has a place for `Age` and for `Cache-Status`, which each answer fills in, so
+/// that a copy of it need not grow. The lines of one name stay together and in order.
+pub(crate) fn split<'a>(
+    lines: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+) -> (&'static HeaderMap, Vec<Line>) {
+    let (mut common, mut own) = (Vec::new(), Vec::<Line>::new());
+    for (name, value) in lines {
+        let is_short = value.len() <= LONGEST && !value.is_sensitive();
+        if repeats(name) && is_short && value.to_str().is_ok() {
+            common.push((name.clone(), value.clone()));
+        } else {
+            own.push((name.clone(), value.clone()));
+        }
+    }
+    // A name with a value of its own keeps all its lines there.
+    let (mut shared, mixed): (Vec<_>, Vec<_>) = common
+        .into_iter()
+        .partition(|(name, _)| own.iter().all(|(other, _)| other != name));
+    own.extend(mixed);
+    if shared.len() > FIELDS {
+        own.append(&mut shared);
+    }
+    match kept(&shared) {
+        Some(common) => (common, own),
+        None => {
+            own.append(&mut shared);
+            (kept(&[]).unwrap_or(&EMPTY), own)
+        }
+    }
+}
+
+/// The lines of a common part, without the places that each answer fills in.
+#[cfg(test)]
+pub(crate) fn lines(common: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    common
+        .iter()
+        .filter(|(name, _)| **name != header::AGE && **name != CACHE_STATUS)
+}
+
+static EMPTY: LazyLock<HeaderMap> = LazyLock::new(|| with_places(HeaderMap::with_capacity(2)));
+
+fn kept(lines: &[Line]) -> Option<&'static HeaderMap> {
+    let key: Vec<_> = lines
+        .iter()
+        .map(|(name, value)| (name.clone(), value.as_bytes().to_vec()))
+        .collect();
+    if let Some(known) = KEPT.read().get(&key) {
+        return Some(known);
+    }
+    let mut kept = KEPT.write();
+    if kept.len() >= SETS {
+        return None;
+    }
+    Some(
+        kept.entry(key)
+            .or_insert_with(|| Box::leak(Box::new(for_ever(lines)))),
+    )
+}
+
+/// A map whose values are of static lifetime, so that copying them counts nothing.
+fn for_ever(lines: &[Line]) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(lines.len() + 2);
+    for (name, value) in lines {
+        let text: &'static str = String::leak(value.to_str().unwrap_or_default().to_owned());
+        map.append(name.clone(), HeaderValue::from_static(text));
+    }
+    with_places(map)
+}
+
+fn with_places(mut map: HeaderMap) -> HeaderMap {
+    map.insert(header::AGE, HeaderValue::from_static("0"));
+    map.insert(CACHE_STATUS, HeaderValue::from_static(""));
+    map
+}
+
+fn repeats(name: &HeaderName) -> bool {
+    [
+        header::CONTENT_TYPE,
+        header::CACHE_CONTROL,
+        header::VARY,
+        header::CONTENT_ENCODING,
+        header::CONTENT_LANGUAGE,
+        header::CONTENT_SECURITY_POLICY,
+        header::X_CONTENT_TYPE_OPTIONS,
+        header::X_FRAME_OPTIONS,
+        header::REFERRER_POLICY,
+        header::STRICT_TRANSPORT_SECURITY,
+        header::ACCEPT_RANGES,
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        header::SERVER,
+    ]
+    .contains(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn no_line_is_lost_and_lines_of_one_name_keep_their_order() {
+        let long = "x".repeat(LONGEST + 1);
+        let rows: [&[(&'static str, &str)]; 5] = [
+            &[],
+            &[
+                ("content-type", "a/b"),
+                ("etag", "\"1\""),
+                ("vary", "accept"),
+            ],
+            &[("vary", "a"), ("vary", "b"), ("x", "1"), ("x", "2")],
+            &[("vary", "a"), ("vary", &long), ("vary", "b")],
+            &[
+                ("cache-control", "public"),
+                ("age", "3"),
+                ("cache-status", "up; hit"),
+            ],
+        ];
+        for fields in rows {
+            let original = map(fields);
+            let (common, own) = split(original.iter());
+            let mut again = HeaderMap::new();
+            for (name, value) in lines(common).chain(own.iter().map(|(name, value)| (name, value)))
+            {
+                again.append(name.clone(), value.clone());
+            }
+            for name in original.keys() {
+                let of = |map: &HeaderMap| map.get_all(name).iter().cloned().collect::<Vec<_>>();
+                assert_eq!(of(&again).len(), of(&original).len(), "{fields:?}");
+                if !own
+                    .iter()
+                    .any(|(own, value)| own == name && value.len() > LONGEST)
+                {
+                    assert_eq!(of(&again), of(&original), "{fields:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn equal_fields_are_kept_once_and_their_number_is_bounded() {
+        let json = map(&[("content-type", "application/x-interned")]);
+        assert!(std::ptr::eq(split(json.iter()).0, split(json.iter()).0));
+        for n in 0..2 * SETS {
+            let value = format!("max-age={n}");
+            let (common, own) = split(map(&[("cache-control", &value)]).iter());
+            assert_eq!(lines(common).count() + own.len(), 1);
+        }
+        assert!(KEPT.read().len() <= SETS);
+    }
+}
