@@ -18,6 +18,7 @@ use super::service::{fresh, request_directives, with_scratch, Core};
 use crate::policy::decision::{ttl_parameter, Decision, Forward, Reason};
 use crate::policy::key::Class;
 use crate::policy::request::RequestFacts;
+use crate::policy::reuse::Allowance;
 
 /// Reads the content, makes the key of it, and goes on as any other request would.
 pub(crate) async fn call<S, K, B, R>(
@@ -106,16 +107,23 @@ where
         }
         Lookup::Fresh { stored, left } => (stored, Ok(left), Reason::EarlyRefresh),
         Lookup::Stale {
+            stored,
+            overdue,
+            allowance: Allowance::MaxStale,
+        } => (stored, Err(overdue), Reason::MaxStale),
+        Lookup::Stale {
             stored, overdue, ..
         } => (stored, Err(overdue), Reason::StaleWhileRevalidate),
     };
     let method = parts.method.clone();
-    let missing = Missing {
-        why: Forward::Stale,
-        sample: Some(Arc::clone(&stored)),
-        usable_on_error: false,
-    };
-    Exchange::new(Arc::clone(&core), inner, parts, body, plan, missing).refresh();
+    if detail != Reason::MaxStale {
+        let missing = Missing {
+            why: Forward::Stale,
+            sample: Some(Arc::clone(&stored)),
+            usable_on_error: false,
+        };
+        Exchange::new(Arc::clone(&core), inner, parts, body, plan, missing).refresh();
+    }
     let decision = Decision::Hit {
         ttl: ttl_parameter(remaining),
         detail: Some(detail),

@@ -13,7 +13,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{request, response, Method, Request, Response, StatusCode};
+use http::{header, request, response, Method, Request, Response, StatusCode};
 use http_body::Body;
 use tokio::runtime::Handle;
 use tower_service::Service;
@@ -279,12 +279,17 @@ where
             Some(leader) => leader.scope(call).await,
             None => call.await,
         };
-        if let Some(response) = instead_of_error(&core, &missing, &answered) {
+        let answered = answered.map(|response| {
+            let (mut parts, body) = response.into_parts();
+            let address = None; // a method that its route caches spoils nothing
+            carry_out(&core, address, &mut parts);
+            (parts, body)
+        });
+        let status = answered.as_ref().ok().map(|(parts, _)| parts.status);
+        if let Some(response) = instead_of_error(&core, &missing, status) {
             return Ok(mark_cached_method(&method, response));
         }
-        let (mut parts, body) = answered?.into_parts();
-        let address = None; // a method that its route caches spoils nothing
-        carry_out(&core, address, &mut parts);
+        let (mut parts, body) = answered?;
         answer::tell_vary(&core, &mut parts.headers);
 
         let signals = Signals::take(&core, &mut parts, tags_complete);
@@ -340,11 +345,18 @@ where
     R::Error: Send,
 {
     /// Turns a request that was answered already into the refresh of what answered it, unless one
-    /// is under way.
+    /// is under way or its answer could not be stored.
     pub(crate) fn refresh(mut self) {
+        let said = self.plan.directives.as_ref();
+        if self.parts.method == Method::HEAD || said.is_some_and(|said| said.no_store) {
+            return;
+        }
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
+        // What the client holds is its own affair: the store needs a whole response.
+        self.parts.headers.remove(header::IF_NONE_MATCH);
+        self.parts.headers.remove(header::IF_MODIFIED_SINCE);
         let shared = Arc::clone(&self.core.shared);
         let limit = shared.limits.waiters;
         let Join::Leader(leader) = shared
@@ -399,16 +411,13 @@ fn file(core: &Arc<Core>, plan: &Plan, parts: &request::Parts) -> (Filing, bool)
     (filing, complete)
 }
 
-/// The stale response that answers in place of an error (RFC 5861 §4), if one may.
-fn instead_of_error<R, E>(
+/// The stale response that answers in place of an error (RFC 5861 §4), if one may. There is no
+/// `status` where the service failed altogether.
+fn instead_of_error<R: Body>(
     core: &Core,
     missing: &Missing,
-    answered: &Result<Response<R>, E>,
-) -> Option<Response<ResponseBody<R>>>
-where
-    R: Body,
-{
-    let status = answered.as_ref().ok().map(Response::status);
+    status: Option<StatusCode>,
+) -> Option<Response<ResponseBody<R>>> {
     if status.is_some_and(|status| !matches!(status.as_u16(), 500 | 502 | 503 | 504)) {
         return None;
     }
@@ -472,7 +481,7 @@ fn prepare<B: Body>(
     if !signals.tags_complete {
         return Err(Reason::Tags);
     }
-    let field = parts.headers.get(http::header::CONTENT_LENGTH);
+    let field = parts.headers.get(header::CONTENT_LENGTH);
     let said = match field.map(|value| value.to_str().ok().and_then(|text| text.parse().ok())) {
         Some(None) => return Err(Reason::ContentLength),
         Some(said) => said,

@@ -178,11 +178,14 @@ fn store(filing: &Filing, head: Head, body: &[Bytes]) -> Result<Arc<StoredRespon
             shared.uncacheable.forget(filing.place);
             Ok(stored)
         }
+        Insertion::Overtaken => Err(Reason::Overtaken),
         Insertion::TooManyVariants => Err(Reason::TooManyVariants),
     }
 }
 
 /// Whether a refusal is about the response, so that the next one will likely be refused too.
 pub(crate) fn is_lasting(reason: Reason, status: StatusCode) -> bool {
-    !status.is_server_error() && !matches!(reason, Reason::RequestNoStore | Reason::Head)
+    let by_request = matches!(reason, Reason::RequestNoStore | Reason::Head)
+        || status == StatusCode::NOT_MODIFIED;
+    !by_request && !status.is_server_error()
 }

@@ -45,6 +45,8 @@ pub(crate) enum Found {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Insertion {
     Stored,
+    /// What is stored was begun later, after an invalidation of something.
+    Overtaken,
     TooManyVariants,
 }
 
@@ -120,8 +122,8 @@ impl Responses {
         }
     }
 
-    /// Stores a response in place of the one for the same key and variant. `holds` says of the
-    /// other variants whether they are still worth keeping.
+    /// Stores a response in place of the one for the same key and variant. `holds` says of
+    /// others whether they are still worth keeping.
     pub(crate) fn insert(
         &self,
         place: u64,
@@ -132,8 +134,13 @@ impl Responses {
         let before = self.slots.peek(&place);
         let mut kept: Vec<Arc<StoredResponse>> = vec![Arc::clone(&stored)];
         for other in before.iter().flat_map(|slot| slot.responses()) {
-            if other.key() == stored.key() && other.vary() != stored.vary() && holds(other) {
+            if other.key() != stored.key() || !holds(other) {
+                continue;
+            }
+            if other.vary() != stored.vary() {
                 kept.push(Arc::clone(other));
+            } else if other.fence() > stored.fence() {
+                return Insertion::Overtaken;
             }
         }
         if kept.len() > self.variants {
