@@ -194,6 +194,9 @@ impl<'a> Entry<'a> {
     }
 
     fn store<T: Serialize>(&self, fence: Fence, value: &T) -> Outcome {
+        if self.ttl.is_zero() {
+            return Outcome::Unstorable;
+        }
         let bytes = match serde_json::to_vec(value) {
             Ok(bytes) if bytes.len() as u64 <= self.shared.limits.body => bytes,
             Ok(_) => return Outcome::Unstorable,

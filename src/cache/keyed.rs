@@ -111,6 +111,11 @@ fn bypass(reason: Reason) -> Decision {
     Decision::because(Forward::Bypass, reason)
 }
 
+/// Whether this route caches the method at all.
+pub(crate) fn caches(route: &Route, method: &Method) -> bool {
+    class_of(route, method).is_ok()
+}
+
 fn class_of(route: &Route, method: &Method) -> Result<Class, Decision> {
     match method.as_str() {
         "GET" | "HEAD" => Ok(Class::Get),

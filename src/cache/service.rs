@@ -189,8 +189,14 @@ impl<S, K> CacheService<S, K> {
         S: Service<Request<B>, Response = Response<R>>,
         R: Body,
     {
-        let address = (!is_safe(&parts.method)).then(|| Address::of(&parts));
-        let after = After::new(Arc::clone(&self.core), decision, address);
+        let core = Arc::clone(&self.core);
+        let after = if is_safe(&parts.method) {
+            After::new(core, decision, None)
+        } else if keyed::caches(&self.core.route, &parts.method) {
+            After::cached_method(core, decision)
+        } else {
+            After::new(core, decision, Some(Address::of(&parts)))
+        };
         ResponseFuture::forward(self.inner.call(Request::from_parts(parts, body)), after)
     }
 

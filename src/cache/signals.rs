@@ -97,9 +97,12 @@ impl Invalidate {
         Self::of(vec![Target::All])
     }
 
-    /// This and what the other one names.
+    /// This and what the other one names; hard, unless both are soft.
     pub fn and(mut self, other: Self) -> Self {
         self.targets.extend(other.targets.iter().cloned());
+        if other.strength == Strength::Hard {
+            self.strength = Strength::Hard;
+        }
         self
     }
 

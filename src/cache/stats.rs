@@ -20,7 +20,7 @@ pub struct Stats {
     pub collapsed: u64,
     /// Requests that were looked up, and forwarded.
     pub misses: u64,
-    /// Requests that were not looked up, or whose waiting was refused.
+    /// Requests that were not looked up.
     pub bypassed: u64,
     /// Responses stored.
     pub stored: u64,
