@@ -13,3 +13,8 @@ pub use cache::{
 pub use clock::{Clock, ManualClock};
 pub use error::{ConfigError, KeyError};
 pub use policy::decision::{Decision, Forward, Reason};
+
+/// The README's example, compiled.
+#[cfg(all(doctest, feature = "axum"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -50,7 +50,7 @@ fn router(app: App) -> Router {
     // The handler adds a tag for the category that was asked for.
     let post_list = cache.layer().ttl(MINUTE).tag("posts");
 
-    // `.tag("post:{id}")` would take the id as the path spells it. This handler reads `/posts/007`
+    // `.tag("post:{id}")` would take the text of the id. This handler reads it as a number, `/posts/007`
     // as post 7, so the tag is made where the id is understood: in the handler.
     let one_post = cache.layer().ttl(MINUTE);
 
