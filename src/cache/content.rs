@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use http::{header, request, Request, Response, StatusCode};
+use http::{request, Request, Response, StatusCode};
 use http_body::Body;
 use sha2::{Digest, Sha256};
 use tower_service::Service;
@@ -12,7 +12,7 @@ use super::answer;
 use super::body::ResponseBody;
 use super::exchange::{mark_cached_method, Exchange, Plan};
 use super::future::After;
-use super::keyed::{self, Content, KeyedBy};
+use super::keyed::{self, KeyedBy};
 use super::lookup::{look_up, Lookup, Missing};
 use super::service::{fresh, request_directives, with_scratch, Core};
 use crate::policy::decision::{ttl_parameter, Decision, Forward, Reason};
@@ -51,21 +51,11 @@ where
     let Some(content) = read(body, limit).await else {
         return Ok(unreadable(&core));
     };
-    let key_content = Content {
-        media_type: parts.headers.get(header::CONTENT_TYPE),
-        digest: Sha256::digest(&content).into(),
-    };
+    let digest = Sha256::digest(&content).into();
     let now = core.shared.clock.now();
     let directives = request_directives(&core.route, &facts, &parts.headers);
     let found = with_scratch(|key| {
-        keyed::write_key(
-            &core.shared,
-            &core.route,
-            &parts,
-            class,
-            Some(&key_content),
-            key,
-        )?;
+        keyed::write_key(&core.shared, &core.route, &parts, class, Some(&digest), key)?;
         let place = core.shared.responses.place(key);
         let looked_up = look_up(
             &core.shared,

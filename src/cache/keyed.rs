@@ -138,19 +138,20 @@ fn only_ignored_cookies(route: &Route, parts: &request::Parts) -> bool {
     user::cookies(parts).all(|cookie| cookie.is_ok_and(|(name, _)| is_ignored(name)))
 }
 
-/// Content that keys a request.
-pub(crate) struct Content<'a> {
-    pub(crate) media_type: Option<&'a HeaderValue>,
-    pub(crate) digest: [u8; 32],
-}
+/// The fields that say what content means: the same bytes in another coding are other content.
+static DESCRIPTIONS: [(header::HeaderName, Label); 3] = [
+    (header::CONTENT_TYPE, Label::ContentType),
+    (header::CONTENT_ENCODING, Label::ContentEncoding),
+    (header::CONTENT_LANGUAGE, Label::ContentLanguage),
+];
 
-/// Writes the key of a request into `out`.
+/// Writes the key of a request into `out`. `content` is the digest of what keys it beside its head.
 pub(crate) fn write_key(
     shared: &Shared,
     route: &Route,
     parts: &request::Parts,
     class: Class,
-    content: Option<&Content<'_>>,
+    content: Option<&[u8; 32]>,
     out: &mut Vec<u8>,
 ) -> Result<(), Reason> {
     let uri = original_uri(parts);
@@ -173,6 +174,14 @@ pub(crate) fn write_key(
     if let Some(query) = query {
         key.part(Label::Query, query.as_bytes());
     }
+    // What an outer layer made of the target may depend on fields that no key knows.
+    if parts.uri.path() != uri.path() {
+        key.part(Label::RoutedPath, parts.uri.path().as_bytes());
+    }
+    if parts.uri.query() != uri.query() {
+        let query = parts.uri.query().map(|query| format!("?{query}"));
+        key.part(Label::RoutedQuery, query.unwrap_or_default().as_bytes());
+    }
     if let Some(user) = &route.user {
         let user = user(parts).map_err(|error| refused(&error))?;
         match user.filter(|user| !user.is_empty()) {
@@ -186,11 +195,13 @@ pub(crate) fn write_key(
             None => key.part(Label::ExtraAbsent, b""),
         }
     }
-    if let Some(content) = content {
-        if let Some(media_type) = content.media_type {
-            key.part(Label::ContentType, media_type.as_bytes());
+    if let Some(digest) = content {
+        for (name, label) in &DESCRIPTIONS {
+            for line in parts.headers.get_all(name) {
+                key.part(*label, line.as_bytes());
+            }
         }
-        key.part(Label::Digest, &content.digest);
+        key.part(Label::Digest, digest);
     }
     key.finish().map_err(|_| Reason::KeyTooLong)
 }
@@ -203,12 +214,15 @@ fn refused(error: &crate::error::KeyError) -> Reason {
 /// Removes from a request what its key does not cover (see [`CacheLayer::narrow`](crate::CacheLayer::narrow)).
 pub(crate) fn narrow(route: &Route, parts: &mut request::Parts) {
     let per_user = route.user.is_some();
+    let has_content = !matches!(parts.method, Method::GET | Method::HEAD);
+    let describes_content = |name: &header::HeaderName| {
+        *name == header::CONTENT_LENGTH || DESCRIPTIONS.iter().any(|(known, _)| known == name)
+    };
     let covered: Vec<header::HeaderName> = parts
         .headers
         .keys()
         .filter(|name| {
-            **name == header::CONTENT_TYPE
-                || **name == header::CONTENT_LENGTH
+            (has_content && describes_content(name))
                 || (**name == header::HOST && route.host)
                 || (per_user && (**name == header::AUTHORIZATION || **name == header::COOKIE))
                 || route.vary_on.contains(name)

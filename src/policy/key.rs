@@ -35,11 +35,17 @@ pub(crate) enum Label {
     Digest = 10,
     /// The name of a typed value of `get_or_compute`.
     Name = 11,
+    ContentEncoding = 12,
+    ContentLanguage = 13,
+    /// The path that the route sees, where nesting or a rewrite made it another than the original.
+    RoutedPath = 14,
+    /// The query that the route sees, where a rewrite made it another than the original.
+    RoutedQuery = 15,
 }
 
 impl Label {
     #[cfg(test)]
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 15] = [
         Self::Namespace,
         Self::Scheme,
         Self::Host,
@@ -51,6 +57,10 @@ impl Label {
         Self::ContentType,
         Self::Digest,
         Self::Name,
+        Self::ContentEncoding,
+        Self::ContentLanguage,
+        Self::RoutedPath,
+        Self::RoutedQuery,
     ];
 }
 
