@@ -8,7 +8,8 @@ use super::body::ResponseBody;
 use super::service::Core;
 use super::status;
 use crate::clock::Timestamp;
-use crate::header::cache_control::CacheControl;
+use crate::header::cache_control::{CacheControl, Fields};
+use crate::header::list;
 use crate::policy::decision::Decision;
 use crate::policy::stored::StoredResponse;
 use crate::store::interned::CACHE_STATUS;
@@ -106,21 +107,38 @@ pub(crate) fn tell_downstream(core: &Core, headers: &mut HeaderMap) {
     }
 }
 
-/// Takes a response back from shared caches (RFC 9111 §5.2.2.7).
+/// Takes a response back from shared caches (RFC 9111 §5.2.2.7). What the handler said to the client
+/// stays as it is.
 fn make_private(headers: &mut HeaderMap) {
     let said = CacheControl::parse(headers.get_all(header::CACHE_CONTROL));
-    if said.no_store || said.private.is_some() {
+    if said.no_store || said.private == Some(Fields::All) {
         return;
     }
-    let field = match (said.max_age, said.no_cache.is_some()) {
-        (_, true) | (None, false) if !headers.contains_key(header::EXPIRES) => {
-            HeaderValue::from_static("private, no-cache")
+    let mut field = b"private".to_vec();
+    for line in headers.get_all(header::CACHE_CONTROL) {
+        for member in list::members(line.as_bytes()).filter(|member| !widens_the_audience(member)) {
+            field.extend_from_slice(b", ");
+            field.extend_from_slice(member);
         }
-        (Some(seconds), false) => HeaderValue::try_from(format!("private, max-age={seconds}"))
-            .expect("directives and digits are visible ASCII"),
-        _ => HeaderValue::from_static("private"),
-    };
-    headers.insert(header::CACHE_CONTROL, field);
+    }
+    let has_lifetime = said.max_age.is_some() || headers.contains_key(header::EXPIRES);
+    if said.no_cache.is_none() && !has_lifetime {
+        field.extend_from_slice(b", no-cache");
+    }
+    let field = HeaderValue::from_bytes(&field);
+    headers.insert(
+        header::CACHE_CONTROL,
+        field.expect("these bytes were field values before"),
+    );
+}
+
+/// Whether a directive is about shared caches, or makes only a part of the response private.
+fn widens_the_audience(member: &[u8]) -> bool {
+    let name = member.split(|byte| *byte == b'=').next();
+    let name = name.unwrap_or_default().trim_ascii();
+    [&b"public"[..], b"s-maxage", b"proxy-revalidate", b"private"]
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// Adds the route's own fields to `Vary`.

@@ -286,7 +286,7 @@ where
             (parts, body)
         });
         let status = answered.as_ref().ok().map(|(parts, _)| parts.status);
-        if let Some(response) = instead_of_error(&core, &missing, status) {
+        if let Some(response) = instead_of_error(&core, &missing, &method, status) {
             return Ok(mark_cached_method(&method, response));
         }
         let (mut parts, body) = answered?;
@@ -416,6 +416,7 @@ fn file(core: &Arc<Core>, plan: &Plan, parts: &request::Parts) -> (Filing, bool)
 fn instead_of_error<R: Body>(
     core: &Core,
     missing: &Missing,
+    method: &Method,
     status: Option<StatusCode>,
 ) -> Option<Response<ResponseBody<R>>> {
     if status.is_some_and(|status| !matches!(status.as_u16(), 500 | 502 | 503 | 504)) {
@@ -430,7 +431,14 @@ fn instead_of_error<R: Body>(
         detail: Some(Reason::StaleIfError),
     };
     let now = core.shared.clock.now();
-    Some(answer::from_store(core, &stored, &decision, false, now))
+    let head_request = *method == Method::HEAD;
+    Some(answer::from_store(
+        core,
+        &stored,
+        &decision,
+        head_request,
+        now,
+    ))
 }
 
 fn stale_on_error(core: &Core, missing: &Missing) -> Option<Arc<StoredResponse>> {

@@ -1,0 +1,228 @@
+//! Nothing grows without end, and a flood of strangers does not wash out what is in use.
+
+use larder::{Cache, Tags};
+
+use crate::support::*;
+
+/// A cache of `capacity` bytes with bodies up to a kilobyte.
+fn small(capacity: u64) -> Cache {
+    Cache::builder()
+        .capacity(capacity)
+        .body_limit(1024)
+        .build()
+        .unwrap()
+}
+
+fn kilobyte() -> Origin {
+    Origin::new(|_| text(vec![b'x'; 1000]))
+}
+
+#[tokio::test]
+async fn thousands_of_keys_past_the_capacity_leave_entries_and_bytes_bounded() {
+    const CAPACITY: u64 = 256 << 10;
+    let cache = small(CAPACITY);
+    let layer = cache.layer().ttl(MINUTE).tag("all");
+    let origin = kilobyte();
+    for n in 0..2000 {
+        send(&layer, &origin, get(&format!("/{n}"), &[])).await;
+        let stats = cache.stats();
+        assert!(stats.bytes <= CAPACITY, "{stats:?}");
+        assert!(stats.entries <= CAPACITY / 1000, "{stats:?}");
+    }
+    let stats = cache.stats();
+    assert_eq!(stats.stored, 2000);
+    assert_eq!(stats.evicted + stats.entries, 2000);
+    assert!(
+        stats.entries >= 64,
+        "and most of the capacity is used: {stats:?}"
+    );
+    // The index forgot what was evicted: the count is that of what is left.
+    let counted = cache.invalidate_tag("all").await;
+    assert_eq!(counted.entries, Some(stats.entries));
+    let stats = cache.stats();
+    assert_eq!((stats.entries, stats.bytes), (0, 0));
+}
+
+#[tokio::test]
+async fn stale_responses_count_towards_the_capacity_too() {
+    const CAPACITY: u64 = 64 << 10;
+    let clock = larder::ManualClock::new();
+    let cache = Cache::builder()
+        .clock(clock.clock())
+        .capacity(CAPACITY)
+        .body_limit(1024)
+        .build()
+        .unwrap();
+    let layer = cache.layer().ttl(MINUTE);
+    let origin = kilobyte();
+    for n in 0..500 {
+        send(&layer, &origin, get(&format!("/{n}"), &[])).await;
+        clock.advance(MINUTE);
+    }
+    assert!(cache.stats().bytes <= CAPACITY);
+}
+
+#[tokio::test]
+async fn a_layer_or_a_handle_that_is_dropped_changes_nothing_for_the_others() {
+    let cache = small(256 << 10);
+    let layer = cache.layer().ttl(MINUTE).tag("posts");
+    let origin = Origin::counting();
+    send(&layer.clone(), &origin, get("/", &[])).await;
+    drop(layer.clone());
+    drop(cache.clone());
+    assert!(send(&layer, &origin, get("/", &[])).await.is_hit());
+    let other = cache.clone();
+    drop(cache);
+    assert!(send(&layer, &origin, get("/", &[])).await.is_hit());
+    assert_eq!(other.invalidate_tag("posts").await.entries, Some(1));
+    assert!(!send(&layer, &origin, get("/", &[])).await.is_hit());
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_answered_whole_and_not_stored() {
+    let cache = small(256 << 10);
+    let layer = cache.layer().ttl(MINUTE);
+    let chunk = || Step::Bytes(vec![b'x'; 600].into());
+    let announced =
+        Origin::new(move |_| http::Response::new(TestBody::sized([chunk(), chunk()], 1200)));
+    let surprising = Origin::new(move |_| http::Response::new(TestBody::new([chunk(), chunk()])));
+    for (origin, uri) in [(announced, "/announced"), (surprising, "/surprising")] {
+        for _ in 0..2 {
+            let answer = send(&layer, &origin, get(uri, &[])).await;
+            assert_eq!(answer.body.len(), 1200);
+            assert_eq!(answer.decision(), "fwd=uri-miss; detail=body-too-large");
+        }
+    }
+    assert_eq!(cache.stats().entries, 0);
+}
+
+#[tokio::test]
+async fn a_head_over_the_limit_is_answered_whole_and_not_stored() {
+    let cache = small(256 << 10);
+    let layer = cache.layer().ttl(MINUTE);
+    let origin = Origin::new(|_| {
+        let mut response = text("");
+        let long = "x".repeat(20_000).parse().unwrap();
+        response.headers_mut().insert("x-long", long);
+        response
+    });
+    let answer = send(&layer, &origin, get("/", &[])).await;
+    assert_eq!(answer.field("x-long").len(), 20_000);
+    assert_eq!(answer.decision(), "fwd=uri-miss; detail=head-too-large");
+}
+
+#[tokio::test]
+async fn a_response_with_more_tags_than_the_limit_is_never_stored_with_fewer() {
+    let tags = |count: usize| (0..count).map(|n| format!("tag:{n}")).collect::<Vec<_>>();
+    let long = || vec!["x".repeat(257)];
+    let rows = [
+        ("/64", tags(64), true),
+        ("/65", tags(65), false),
+        ("/100000", tags(100_000), false),
+        ("/twice", [tags(40), tags(40)].concat(), true),
+        ("/long", long(), false),
+        ("/empty", vec![String::new()], false),
+    ];
+    for from in ["handler", "response", "request"] {
+        let (cache, _clock) = cache();
+        for (uri, tags, is_stored) in rows.clone() {
+            let layer = cache.layer().ttl(MINUTE);
+            let (origin, layer) = match from {
+                "handler" => {
+                    let handlers = Tags::new(tags);
+                    let origin = Origin::new(move |_| {
+                        let mut response = text("");
+                        response.extensions_mut().insert(handlers.clone());
+                        response
+                    });
+                    (origin, layer)
+                }
+                "response" => (
+                    Origin::counting(),
+                    layer.tags_of_response(move |_| tags.clone()),
+                ),
+                _ => (Origin::counting(), layer.tags_by(move |_| tags.clone())),
+            };
+            let answer = send(&layer, &origin, get(uri, &[])).await;
+            let expected = match is_stored {
+                true => "fwd=uri-miss; stored",
+                false => "fwd=uri-miss; detail=tags",
+            };
+            assert_eq!(answer.decision(), expected, "{from} {uri}");
+            assert_eq!(answer.status, 200);
+        }
+        // What is stored is found by the first of its tags and by the last.
+        assert_eq!(
+            cache.invalidate_tag("tag:63").await.entries,
+            Some(1),
+            "{from}"
+        );
+        assert_eq!(
+            cache.invalidate_tag("tag:39").await.entries,
+            Some(1),
+            "{from}"
+        );
+        assert_eq!(cache.stats().entries, 0, "{from}");
+    }
+}
+
+#[tokio::test]
+async fn any_number_of_distinct_tags_takes_no_more_than_the_capacity() {
+    const CAPACITY: u64 = 256 << 10;
+    const REQUESTS: usize = 2000;
+    let cache = small(CAPACITY);
+    let layer = cache
+        .layer()
+        .ttl(MINUTE)
+        .tags_by(|request| (0..50).map(|n| format!("{}:{n}", request.uri)).collect());
+    let origin = Origin::counting();
+    for n in 0..REQUESTS {
+        send(&layer, &origin, get(&format!("/{n}"), &[])).await;
+        assert!(cache.stats().bytes <= CAPACITY);
+    }
+    // A hundred thousand tags were seen. The index knows those of what is left, and no others.
+    let left = cache.stats().entries;
+    let mut found = 0;
+    for n in 0..REQUESTS {
+        found += cache
+            .invalidate_tag(format!("/{n}:49"))
+            .await
+            .entries
+            .unwrap();
+    }
+    assert_eq!(found, left);
+    assert_eq!(cache.stats().entries, 0);
+}
+
+/// The share of requests for a hot set that were hits, with `strangers` random queries after each.
+async fn hit_ratio_of_a_hot_set(strangers: u32) -> f64 {
+    const HOT: u32 = 60;
+    const ROUNDS: u32 = 20;
+    let cache = small(256 << 10);
+    let layer = cache.layer().ttl(MINUTE);
+    let origin = Origin::new(|_| text(vec![b'x'; 500]));
+    let mut random = 0x2545_f491_u32;
+    let mut hits = 0;
+    for round in 0..ROUNDS + 5 {
+        for hot in 0..HOT {
+            let answer = send(&layer, &origin, get(&format!("/hot/{hot}"), &[])).await;
+            hits += u32::from(round >= 5 && answer.is_hit());
+            // Strangers come once the hot set is in use.
+            for _ in 0..if round >= 5 { strangers } else { 0 } {
+                random ^= random << 13;
+                random ^= random >> 17;
+                random ^= random << 5;
+                send(&layer, &origin, get(&format!("/?q={random}"), &[])).await;
+            }
+        }
+    }
+    f64::from(hits) / f64::from(HOT * ROUNDS)
+}
+
+#[tokio::test]
+async fn random_queries_do_not_push_out_what_is_in_use() {
+    let calm = hit_ratio_of_a_hot_set(0).await;
+    let flooded = hit_ratio_of_a_hot_set(10).await;
+    assert!(calm > 0.99, "{calm}");
+    assert!(flooded > calm - 0.02, "{flooded} instead of {calm}");
+}
