@@ -199,7 +199,7 @@ fn is_in_order(query: &[u8]) -> bool {
             }
             Kind::Ampersand => {
                 let name = &query[start..end.unwrap_or(at)];
-                if previous > name {
+                if is_after(previous, name) {
                     return false;
                 }
                 (previous, start, end) = (name, at + 1, None);
@@ -208,7 +208,12 @@ fn is_in_order(query: &[u8]) -> bool {
             Kind::Encoded => {}
         }
     }
-    previous <= &query[start..end.unwrap_or(query.len())]
+    !is_after(previous, &query[start..end.unwrap_or(query.len())])
+}
+
+/// Compares byte by byte: names are shorter than a call of `memcmp` is worth.
+fn is_after(a: &[u8], b: &[u8]) -> bool {
+    a.iter().gt(b)
 }
 
 /// What a byte means in a query.
