@@ -58,6 +58,13 @@ impl<B: Body> ResponseBody<B> {
     }
 }
 
+/// An empty body, for layers further out that answer by themselves, as tower-http's `Timeout` does.
+impl<B: Body> Default for ResponseBody<B> {
+    fn default() -> Self {
+        Self::stored(Bytes::new())
+    }
+}
+
 impl<B> ResponseBody<B>
 where
     B: Body + Send + 'static,

@@ -306,6 +306,16 @@ impl CacheBuilder {
                 ),
             ));
         }
+        if self.namespace.len() >= limits.key.min(1 << 16) {
+            return Err(ConfigError::new(
+                format!(
+                    "a namespace of {} bytes leaves no room in a key of {} bytes",
+                    self.namespace.len(),
+                    limits.key
+                ),
+                "`.namespace(\"shop-v2\")`",
+            ));
+        }
         if !(10..=20).contains(&self.buckets) {
             return Err(ConfigError::new(
                 "the invalidation clock has 2^10 to 2^20 buckets",

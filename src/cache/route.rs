@@ -249,6 +249,15 @@ impl Route {
                 "`.per_user(larder::user::from_cookie(\"session\"))`",
             ));
         }
+        if self.vary_on.len() > self.rules.max_vary_fields {
+            return Err(ConfigError::new(
+                format!(
+                    "responses that vary on more than {} fields are not stored",
+                    self.rules.max_vary_fields
+                ),
+                "`.key_part(..)` with what matters of those fields, for some of them",
+            ));
+        }
         if self.key_body.is_some_and(|limit| limit == 0) {
             return Err(ConfigError::new(
                 "a body limit of zero keys every request alike",

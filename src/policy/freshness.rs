@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn the_lifetime_is_taken_from_the_most_specific_field() {
-        let rows: [(&[(&str, &str)], Option<u64>); 12] = [
+        type Row = (&'static [(&'static str, &'static str)], Option<u64>);
+        let rows: [Row; 12] = [
             (&[], None),
             (&[("cache-control", "max-age=60")], Some(60)),
             (&[("cache-control", "max-age=60, s-maxage=10")], Some(10)),

@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn requests_that_a_cache_leaves_alone_are_known_by_their_fields() {
-        let rows: [(&[(&str, &str)], Option<Reason>); 9] = [
+        type Row = (&'static [(&'static str, &'static str)], Option<Reason>);
+        let rows: [Row; 9] = [
             (&[], None),
             (&[("accept", "*/*"), ("host", "a")], None),
             (&[("host", "a"), ("host", "b")], Some(Reason::HostConflict)),
