@@ -5,6 +5,8 @@
 //! the ratio is taken round by round and its median printed. Comparisons with other caches are in
 //! `peers/`.
 
+#![allow(clippy::print_stdout, reason = "it prints a table")]
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::hint::black_box;

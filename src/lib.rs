@@ -1,4 +1,51 @@
 //! Tower layers that keep web responses fresh.
+//!
+//! A [`Cache`] is a handle; layers come from it, and handlers hold it:
+//!
+//! ```
+//! # #[cfg(feature = "axum")] fn app() -> Result<axum::Router, larder::ConfigError> {
+//! use std::time::Duration;
+//! use axum::{routing::{get, put}, Router};
+//! use larder::{Cache, Invalidate};
+//!
+//! let cache = Cache::builder().build()?; // in memory, 64 MiB
+//! let app = Router::new()
+//!     .route("/posts", get(list_posts).layer(cache.layer().ttl(Duration::from_secs(60)).tag("posts")))
+//!     .route("/posts/{id}", put(rename_post))
+//!     .layer(cache.watch()); // carries out `Invalidate`, and what unsafe methods spoil
+//! # Ok(app) }
+//!
+//! async fn list_posts() -> &'static str {
+//!     "[]" // asked of a database once a minute
+//! }
+//!
+//! async fn rename_post() -> (Invalidate, &'static str) {
+//!     (Invalidate::tag("posts"), "renamed") // no later answer shows the old list
+//! }
+//! ```
+//!
+//! # The walk
+//!
+//! A request meets the layers in this order, and each can be used alone. **cache** answers what is
+//! known; what it does not know it forwards, once for all who ask, and remembers if that is safe. The
+//! rooms that belong beside it (a limiter before it; compression and conditional requests behind it)
+//! are not built yet.
+//!
+//! # What cannot happen
+//!
+//! - One user's answer shown to another: credentials bypass the cache until a route says what they
+//!   mean, and keys are compared whole.
+//! - An invalidated response shown again: a response carries the clock of the moment *before* its
+//!   handler was called ([how](cache#invalidation)).
+//! - A failed request because of the cache: the error type is the inner service's, and whatever goes
+//!   wrong here is a miss with a reason in `Cache-Status`.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! | --- | --- | --- |
+//! | `axum` | yes | keys follow `OriginalUri` and tags `MatchedPath`; [`Tags`], [`CacheFor`], [`NoStore`] and [`Invalidate`] can be returned beside a response |
+
 pub mod cache;
 mod clock;
 mod error;

@@ -304,7 +304,10 @@ where
             response_time: core.shared.clock.now(),
         };
         let terms = storing::storing(&core.route.rules, &exchange);
-        if terms.is_ok() || core.route.user.is_some() {
+        // What is not stored here is not to be guessed about downstream either; streams stay as they
+        // are, and so do answers to unsafe methods.
+        let guessable = is_safe(&method) && terms != Err(Reason::EventStream);
+        if guessable || terms.is_ok() || core.route.user.is_some() {
             answer::tell_downstream(&core, &mut parts.headers);
         }
         let prepared = terms.and_then(|terms| prepare(&mut filing, &parts, &body, &signals, terms));

@@ -134,7 +134,7 @@ impl After {
         parts.extensions.remove::<Tags>();
         parts.extensions.remove::<CacheFor>();
         parts.extensions.remove::<NoStore>();
-        if self.core.route.user.is_some() {
+        if self.core.route.user.is_some() || self.decision.was_ours_to_look_up() {
             answer::tell_downstream(&self.core, &mut parts.headers);
         }
         answer::settle(&self.core, &mut parts.headers, &self.decision);

@@ -202,6 +202,16 @@ impl Decision {
         }
     }
 
+    /// Whether a request bypassed the cache although its method is one that is looked up, and nobody
+    /// asked to leave it alone.
+    pub(crate) const fn was_ours_to_look_up(&self) -> bool {
+        matches!(
+            self,
+            Self::Forward { why: Forward::Bypass, detail: Some(reason), .. }
+                if !matches!(reason, Reason::Skipped | Reason::Upgrade)
+        )
+    }
+
     /// The rule that decided, where there is more to say than hit or miss.
     pub const fn reason(&self) -> Option<Reason> {
         match self {
