@@ -59,7 +59,8 @@ fn is(text: &str, decision: &str) -> (String, String) {
 async fn a_stale_response_answers_while_one_request_refreshes_it() {
     let from_route = |cache: &Cache| cache.layer().ttl(secs(10)).stale_while_revalidate(secs(5));
     let from_response = |cache: &Cache| cache.layer().ttl(secs(10));
-    let layers: [(fn(&Cache) -> CacheLayer, _); 2] = [
+    type Configure = fn(&Cache) -> CacheLayer;
+    let layers: [(Configure, _); 2] = [
         (from_route, ""),
         (from_response, "max-age=60, stale-while-revalidate=5"),
     ];
