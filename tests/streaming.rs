@@ -498,6 +498,23 @@ async fn a_body_that_breaks_off_while_others_wait_breaks_off_for_its_own_client_
     }
 }
 
+#[tokio::test]
+async fn a_body_that_panics_while_its_own_client_does_not_read_leaves_nobody_waiting() {
+    let (cache, _clock) = cache();
+    let layer = cache.layer().ttl(MINUTE);
+    let steps = std::sync::Mutex::new(Some(vec![Step::Yield, Step::Panic]));
+    let origin = Origin::new(move |_| match steps.lock().unwrap().take() {
+        Some(steps) => Length::Unknown.answer(steps),
+        None => text("whole"),
+    });
+    let unread = head(&layer, &origin, get("/", &[])).await;
+    let other = spawn(&layer, &origin, get("/", &[]));
+    settle().await;
+    assert!(other.is_finished());
+    assert_eq!(other.await.unwrap().text(), "whole");
+    drop(unread);
+}
+
 /// A hit never reads what the client still has to send; the connection must survive that, or close.
 #[tokio::test]
 async fn a_request_whose_body_nobody_reads_is_not_taken_for_the_next_request() {
@@ -539,6 +556,10 @@ async fn a_request_whose_body_nobody_reads_is_not_taken_for_the_next_request() {
             let answered = read.ends_with("GET /next;") && answers == 4;
             let closed = answers < 4 && !read.contains("/next");
             assert!(answered || closed, "{method} {body}: {read}");
+            // What is stored never answers a request whose content its key does not cover.
+            let uncovered = matches!(method, "GET" | "HEAD");
+            let bypassed = read.matches("fwd=bypass; detail=request-content").count();
+            assert_eq!(bypassed, if uncovered { 2 } else { 0 }, "{read}");
         }
     }
     server.abort();

@@ -1,0 +1,58 @@
+//! Stale answers: when they are allowed, what refreshes them, and what never lets them come back.
+
+#[path = "../support/drive.rs"]
+mod drive;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod errors;
+mod refresh;
+mod requests;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use drive::settle;
+use http::Response;
+use larder::CacheLayer;
+use support::{get, send, text, Origin, TestBody};
+use tokio::sync::Semaphore;
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// Answers its first call at once, and each later one when it gets a permit; answers are numbered
+/// and made by `respond`.
+fn slow_to_refresh(
+    respond: impl Fn(usize) -> Response<TestBody> + Send + Sync + 'static,
+) -> (Origin, Arc<Semaphore>) {
+    let permits = Arc::new(Semaphore::new(1));
+    let (gate, respond, number) = (Arc::clone(&permits), Arc::new(respond), AtomicUsize::new(0));
+    let origin = Origin::later(move |_| {
+        let (gate, respond) = (Arc::clone(&gate), Arc::clone(&respond));
+        let number = number.fetch_add(1, Ordering::SeqCst) + 1;
+        Box::pin(async move {
+            gate.acquire().await.unwrap().forget();
+            respond(number)
+        })
+    });
+    (origin, permits)
+}
+
+fn numbered(number: usize) -> Response<TestBody> {
+    text(format!("call {number}"))
+}
+
+/// Asks, and gives a refresh that this starts its turns.
+async fn ask(layer: &CacheLayer, origin: &Origin, fields: &[(&str, &str)]) -> (String, String) {
+    let answer = send(layer, origin, get("/", fields)).await;
+    settle().await;
+    (answer.text().to_owned(), answer.decision())
+}
+
+/// The text of an answer and what `Cache-Status` says of it.
+fn is(text: &str, decision: &str) -> (String, String) {
+    (text.to_owned(), decision.to_owned())
+}
