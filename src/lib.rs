@@ -3,11 +3,12 @@
 //! A [`Cache`] is a handle; layers come from it, and handlers hold it:
 //!
 //! ```
-//! # #[cfg(feature = "axum")] fn app() -> Result<axum::Router, larder::ConfigError> {
+//! # #[cfg(feature = "axum")] mod example {
 //! use std::time::Duration;
 //! use axum::{routing::{get, put}, Router};
 //! use larder::{Cache, Invalidate};
 //!
+//! # fn app() -> Result<axum::Router, larder::ConfigError> {
 //! let cache = Cache::builder().build()?; // in memory, 64 MiB
 //! let app = Router::new()
 //!     .route("/posts", get(list_posts).layer(cache.layer().ttl(Duration::from_secs(60)).tag("posts")))
@@ -22,6 +23,7 @@
 //! async fn rename_post() -> (Invalidate, &'static str) {
 //!     (Invalidate::tag("posts"), "renamed") // no later answer shows the old list
 //! }
+//! # }
 //! ```
 //!
 //! # The walk

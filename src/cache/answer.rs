@@ -1,16 +1,18 @@
 //! Writing answers: from store, and the fields that every answer gets.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::Response;
+use http::{Method, Response};
 use http_body::Body;
 
 use super::body::ResponseBody;
+use super::invalidate::CachedMethod;
 use super::service::Core;
 use super::status;
 use crate::clock::Timestamp;
 use crate::header::cache_control::{CacheControl, Fields};
 use crate::header::list;
 use crate::policy::decision::Decision;
+use crate::policy::request::is_safe;
 use crate::policy::stored::StoredResponse;
 use crate::store::interned::CACHE_STATUS;
 
@@ -21,9 +23,10 @@ pub(crate) fn from_store<B: Body>(
     core: &Core,
     stored: &StoredResponse,
     decision: &Decision,
-    head_request: bool,
+    method: &Method,
     now: Timestamp,
 ) -> Response<ResponseBody<B>> {
+    let head_request = *method == Method::HEAD;
     let body = if head_request {
         bytes::Bytes::new()
     } else {
@@ -38,6 +41,14 @@ pub(crate) fn from_store<B: Body>(
     let mut response = Response::new(ResponseBody::stored(body));
     *response.status_mut() = stored.status();
     *response.headers_mut() = headers;
+    mark_cached_method(method, response)
+}
+
+/// Tells layers further out that an unsafe method was cached on purpose, and spoils nothing.
+pub(crate) fn mark_cached_method<R>(method: &Method, mut response: Response<R>) -> Response<R> {
+    if !is_safe(method) {
+        response.extensions_mut().insert(CachedMethod);
+    }
     response
 }
 

@@ -10,20 +10,18 @@ use tower_service::Service;
 
 use super::answer;
 use super::body::ResponseBody;
-use super::exchange::{mark_cached_method, Exchange, Plan};
+use super::exchange::{Begun, Exchange};
 use super::future::After;
-use super::keyed::{self, KeyedBy};
-use super::lookup::{look_up, Lookup, Missing};
-use super::service::{fresh, request_directives, with_scratch, Core};
-use crate::policy::decision::{ttl_parameter, Decision, Forward, Reason};
+use super::keyed::KeyedBy;
+use super::service::{consult, fresh, Consulted, Core};
+use crate::policy::decision::{Decision, Forward, Reason};
 use crate::policy::key::Class;
 use crate::policy::request::RequestFacts;
-use crate::policy::reuse::Allowance;
 
 /// Reads the content, makes the key of it, and goes on as any other request would.
 pub(crate) async fn call<S, K, B, R>(
     core: Arc<Core>,
-    mut inner: S,
+    inner: S,
     parts: request::Parts,
     body: B,
     class: Class,
@@ -41,85 +39,43 @@ where
     let limit = core.route.key_body.unwrap_or(0) as u64;
     // Only content of a known length is read: what was read of a longer one could not be put back.
     if body.size_hint().exact().is_none_or(|length| length > limit) {
-        let decision = Decision::because(Forward::Bypass, Reason::RequestBodySize);
-        let after = After::cached_method(Arc::clone(&core), decision);
-        return inner
-            .call(Request::from_parts(parts, body))
-            .await
-            .map(|r| after.apply(r));
+        return bypass(core, inner, parts, body, Reason::RequestBodySize).await;
     }
     let Some(content) = read(body, limit).await else {
         return Ok(unreadable(&core));
     };
     let digest = Sha256::digest(&content).into();
-    let now = core.shared.clock.now();
-    let directives = request_directives(&core.route, &facts, &parts.headers);
-    let found = with_scratch(|key| {
-        keyed::write_key(&core.shared, &core.route, &parts, class, Some(&digest), key)?;
-        let place = core.shared.responses.place(key);
-        let looked_up = look_up(
-            &core.shared,
-            place,
-            key,
-            &parts.headers,
-            directives.as_ref(),
-            now,
-        );
-        Ok((looked_up, Arc::<[u8]>::from(key.as_slice()), place))
-    });
     let body = K::rebuild(content).expect("a route with `key_body` is keyed by content");
-    let (looked_up, key, place) = match found {
-        Ok(found) => found,
-        Err(reason) => {
-            let decision = Decision::because(Forward::Bypass, reason);
-            let after = After::cached_method(Arc::clone(&core), decision);
-            return inner
-                .call(Request::from_parts(parts, body))
-                .await
-                .map(|r| after.apply(r));
+    match consult(&core, &parts, class, facts, Some(&digest)) {
+        Ok(Consulted::Fresh { stored, left, now }) => {
+            Ok(fresh(&core, &stored, left, &parts.method, now))
         }
-    };
-    if let Some(response) = fresh(&core, &looked_up, &parts.method, now) {
-        return Ok(mark_cached_method(&parts.method, response));
-    }
-    let plan = Plan {
-        key,
-        place,
-        facts,
-        directives,
-        now,
-    };
-    let (stored, remaining, detail) = match looked_up {
-        Lookup::Missing(missing) => {
-            return Exchange::new(core, inner, parts, body, plan, missing)
-                .run()
-                .await;
+        Ok(Consulted::Otherwise(found, plan)) => {
+            match Exchange::begin(core, inner, parts, body, *plan, found) {
+                Begun::Answered(response) => Ok(response),
+                Begun::Asking(exchange) => exchange.run().await,
+            }
         }
-        Lookup::Fresh { stored, left } => (stored, Ok(left), Reason::EarlyRefresh),
-        Lookup::Stale {
-            stored,
-            overdue,
-            allowance: Allowance::MaxStale,
-        } => (stored, Err(overdue), Reason::MaxStale),
-        Lookup::Stale {
-            stored, overdue, ..
-        } => (stored, Err(overdue), Reason::StaleWhileRevalidate),
-    };
-    let method = parts.method.clone();
-    if detail != Reason::MaxStale {
-        let missing = Missing {
-            why: Forward::Stale,
-            sample: Some(Arc::clone(&stored)),
-            usable_on_error: false,
-        };
-        Exchange::new(Arc::clone(&core), inner, parts, body, plan, missing).refresh();
+        Err(reason) => bypass(core, inner, parts, body, reason).await,
     }
-    let decision = Decision::Hit {
-        ttl: ttl_parameter(remaining),
-        detail: Some(detail),
-    };
-    let response = answer::from_store(&core, &stored, &decision, false, now);
-    Ok(mark_cached_method(&method, response))
+}
+
+/// Forwards a request that its route would have cached.
+async fn bypass<S, B, R>(
+    core: Arc<Core>,
+    mut inner: S,
+    parts: request::Parts,
+    body: B,
+    reason: Reason,
+) -> Result<Response<ResponseBody<R>>, S::Error>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Body,
+{
+    let decision = Decision::because(Forward::Bypass, reason);
+    let after = After::cached_method(core, decision);
+    let response = inner.call(Request::from_parts(parts, body)).await?;
+    Ok(after.apply(response))
 }
 
 /// The whole content; `None` when it breaks off or is longer than it said.

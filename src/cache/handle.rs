@@ -270,42 +270,7 @@ impl CacheBuilder {
 
     fn validate(&self) -> Result<(), ConfigError> {
         let limits = &self.limits;
-        let zero = [
-            (limits.capacity == 0, "capacity", "`.capacity(64 << 20)`"),
-            (limits.body == 0, "body limit", "`.body_limit(1 << 20)`"),
-            (limits.tags == 0, "limit of tags", "`.max_tags(64)`"),
-            (
-                limits.variants == 0,
-                "limit of variants",
-                "`.max_variants(16)`",
-            ),
-            (limits.key == 0, "limit of the key", "`.max_key(4096)`"),
-            (
-                limits.waiters == 0,
-                "limit of waiters",
-                "`.max_waiters(1024)`, and `.no_collapsing()` on a route where nobody should wait",
-            ),
-        ];
-        for (is_zero, what, instead) in zero {
-            if is_zero {
-                return Err(ConfigError::new(
-                    format!("a {what} of zero stores nothing"),
-                    instead,
-                ));
-            }
-        }
-        if limits.body.saturating_mul(2) > limits.capacity {
-            return Err(ConfigError::new(
-                format!(
-                    "a body limit of {} bytes does not fit into a capacity of {} bytes",
-                    limits.body, limits.capacity
-                ),
-                format!(
-                    "`.capacity({})` or more, or a smaller `.body_limit(..)`",
-                    limits.body.saturating_mul(2)
-                ),
-            ));
-        }
+        limits.validate()?;
         if self.namespace.len() >= limits.key.min(1 << 16) {
             return Err(ConfigError::new(
                 format!(
@@ -333,6 +298,42 @@ impl CacheBuilder {
             return Err(ConfigError::new(
                 "the name in Cache-Status is a token of at most 64 letters (RFC 9211)",
                 "`.name(\"shop-cache\")`",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Limits {
+    fn validate(&self) -> Result<(), ConfigError> {
+        let bounds = [
+            (self.capacity, "capacity", "`.capacity(64 << 20)`"),
+            (self.body, "body limit", "`.body_limit(1 << 20)`"),
+            (self.tags as u64, "limit of tags", "`.max_tags(64)`"),
+            (
+                self.variants as u64,
+                "limit of variants",
+                "`.max_variants(16)`",
+            ),
+            (self.key as u64, "limit of the key", "`.max_key(4096)`"),
+            (
+                self.waiters as u64,
+                "limit of waiters",
+                "`.max_waiters(1024)`, and `.no_collapsing()` on a route where nobody should wait",
+            ),
+        ];
+        if let Some((_, what, instead)) = bounds.iter().find(|(bound, ..)| *bound == 0) {
+            let problem = format!("a {what} of zero stores nothing");
+            return Err(ConfigError::new(problem, *instead));
+        }
+        let least = self.body.saturating_mul(2);
+        if least > self.capacity {
+            return Err(ConfigError::new(
+                format!(
+                    "a body limit of {} bytes does not fit into a capacity of {} bytes",
+                    self.body, self.capacity
+                ),
+                format!("`.capacity({least})` or more, or a smaller `.body_limit(..)`"),
             ));
         }
         Ok(())

@@ -74,6 +74,7 @@
 
 mod answer;
 mod body;
+mod call;
 mod collapse;
 mod compute;
 mod content;

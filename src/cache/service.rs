@@ -5,6 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderValue};
 use http::{header, request, Method, Request, Response};
@@ -13,19 +14,22 @@ use tower_service::Service;
 
 use super::answer;
 use super::body::ResponseBody;
-use super::exchange::{Exchange, Plan};
+use super::content;
+use super::exchange::{Begun, Exchange, Plan};
 use super::future::{After, ResponseFuture};
 use super::handle::Shared;
 use super::invalidate::Address;
 use super::keyed::{self, HeadKeyed, KeyedBy};
-use super::lookup::{look_up, Lookup, Missing};
+use super::lookup::{look_up, Lookup};
 use super::route::Route;
 use crate::clock::Timestamp;
 use crate::header::cache_control::CacheControl;
 use crate::policy::decision::{ttl_parameter, Decision, Forward, Reason};
 use crate::policy::key::Class;
 use crate::policy::request::{is_safe, RequestFacts};
-use crate::policy::reuse::{refreshes_early, Allowance};
+use crate::policy::reuse::refreshes_early;
+use crate::policy::stored::StoredResponse;
+use crate::policy::tag::TagHash;
 
 /// The service of a [`CacheLayer`](crate::CacheLayer).
 ///
@@ -112,52 +116,22 @@ where
             Err(decision) => return self.forward(parts, body, decision),
         };
         if class != Class::Get {
-            let inner = self.take_inner();
-            let core = Arc::clone(&self.core);
-            return ResponseFuture::boxed(super::content::call::<S, K, _, _>(
+            let (core, inner) = (Arc::clone(&self.core), self.take_inner());
+            return ResponseFuture::boxed(content::call::<S, K, _, _>(
                 core, inner, parts, body, class, facts,
             ));
         }
-        let now = self.core.shared.clock.now();
-        let directives = request_directives(&self.core.route, &facts, &parts.headers);
-        let found = with_scratch(|key| {
-            keyed::write_key(
-                &self.core.shared,
-                &self.core.route,
-                &parts,
-                class,
-                None,
-                key,
-            )?;
-            let shared = &self.core.shared;
-            let place = shared.responses.place(key);
-            let found = look_up(shared, place, key, &parts.headers, directives.as_ref(), now);
-            let key = match answers_at_once(&self.core, &found, &parts.method, now) {
-                true => None,
-                false => Some(Arc::<[u8]>::from(key.as_slice())),
-            };
-            Ok((found, key, place))
-        });
-        match found {
-            Ok((Lookup::Fresh { stored, left }, None, _)) => {
-                let decision = Decision::Hit {
-                    ttl: ttl_parameter(Ok(left)),
-                    detail: None,
-                };
-                let head_request = parts.method == Method::HEAD;
-                let response =
-                    answer::from_store(&self.core, &stored, &decision, head_request, now);
+        match consult(&self.core, &parts, class, facts, None) {
+            Ok(Consulted::Fresh { stored, left, now }) => {
+                let response = fresh(&self.core, &stored, left, &parts.method, now);
                 ResponseFuture::ready(response)
             }
-            Ok((found, key, place)) => {
-                let plan = Plan {
-                    key: key.unwrap_or_default(),
-                    place,
-                    facts,
-                    directives,
-                    now,
-                };
-                self.not_simply_fresh(plan, found, parts, body)
+            Ok(Consulted::Otherwise(found, plan)) => {
+                let (core, inner) = (Arc::clone(&self.core), self.take_inner());
+                match Exchange::begin(core, inner, parts, body, *plan, found) {
+                    Begun::Answered(response) => ResponseFuture::ready(response),
+                    Begun::Asking(exchange) => ResponseFuture::boxed(exchange.run()),
+                }
             }
             Err(reason) => self.forward(parts, body, Decision::because(Forward::Bypass, reason)),
         }
@@ -199,103 +173,83 @@ impl<S, K> CacheService<S, K> {
         };
         ResponseFuture::forward(self.inner.call(Request::from_parts(parts, body)), after)
     }
-
-    /// Stale, due for a refresh, or missing.
-    fn not_simply_fresh<B, R>(
-        &mut self,
-        plan: Plan,
-        looked_up: Lookup,
-        parts: request::Parts,
-        body: B,
-    ) -> ServiceFuture<S, B, R>
-    where
-        S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
-        S::Future: Send + 'static,
-        S::Error: Send + 'static,
-        B: Body + Send + 'static,
-        R: Body + Send + 'static,
-        R::Error: Send,
-    {
-        let (now, core) = (plan.now, Arc::clone(&self.core));
-        let head_request = parts.method == Method::HEAD;
-        let (stored, remaining, detail) = match looked_up {
-            Lookup::Missing(missing) => {
-                let inner = self.take_inner();
-                let exchange = Exchange::new(core, inner, parts, body, plan, missing);
-                return ResponseFuture::boxed(exchange.run());
-            }
-            Lookup::Fresh { stored, left } => (stored, Ok(left), Reason::EarlyRefresh),
-            Lookup::Stale {
-                stored,
-                overdue,
-                allowance: Allowance::MaxStale,
-            } => (stored, Err(overdue), Reason::MaxStale),
-            Lookup::Stale {
-                stored, overdue, ..
-            } => (stored, Err(overdue), Reason::StaleWhileRevalidate),
-        };
-        if detail != Reason::MaxStale {
-            let missing = Missing {
-                why: Forward::Stale,
-                sample: Some(Arc::clone(&stored)),
-                usable_on_error: false,
-            };
-            let inner = self.take_inner();
-            Exchange::new(Arc::clone(&core), inner, parts, body, plan, missing).refresh();
-        }
-        let decision = Decision::Hit {
-            ttl: ttl_parameter(remaining),
-            detail: Some(detail),
-        };
-        let response = answer::from_store(&core, &stored, &decision, head_request, now);
-        ResponseFuture::ready(response)
-    }
 }
 
-/// Whether a stored response is fresh and nothing else is to be done.
-fn answers_at_once(core: &Core, found: &Lookup, method: &Method, now: Timestamp) -> bool {
-    let Lookup::Fresh { stored, .. } = found else {
-        return false;
-    };
-    let Some(fraction) = core.route.early_refresh else {
-        return true;
-    };
-    let jitter = stored
-        .tags()
-        .iter()
-        .fold(stored.fence().0, |mixed, tag| mixed ^ tag.0);
-    *method == Method::HEAD || !refreshes_early(stored.times(), fraction, jitter, now)
+/// What the store says of a request.
+pub(crate) enum Consulted {
+    /// A fresh response, and nothing else to do.
+    Fresh {
+        stored: Arc<StoredResponse>,
+        left: Duration,
+        now: Timestamp,
+    },
+    Otherwise(Lookup, Box<Plan>),
 }
 
-/// The answer, where a stored response is fresh and nothing else is to be done.
-pub(crate) fn fresh<R: Body>(
+/// Makes the key of a request and asks the store; an error is the reason to bypass the cache.
+pub(crate) fn consult(
     core: &Core,
-    found: &Lookup,
+    parts: &request::Parts,
+    class: Class,
+    facts: RequestFacts,
+    content: Option<&[u8; 32]>,
+) -> Result<Consulted, Reason> {
+    let shared = &core.shared;
+    let now = shared.clock.now();
+    let directives = request_directives(&core.route, &facts, &parts.headers);
+    with_scratch(|key| {
+        keyed::write_key(shared, &core.route, parts, class, content, key)?;
+        let place = shared.responses.place(key);
+        match look_up(shared, place, key, &parts.headers, directives.as_ref(), now) {
+            Lookup::Fresh { stored, left } if !is_due(core, &stored, &parts.method, now) => {
+                Ok(Consulted::Fresh { stored, left, now })
+            }
+            found => {
+                let plan = Plan {
+                    key: Arc::from(key.as_slice()),
+                    place,
+                    facts,
+                    directives,
+                    now,
+                };
+                Ok(Consulted::Otherwise(found, Box::new(plan)))
+            }
+        }
+    })
+}
+
+/// Whether a response, although fresh, is to be refreshed by this request.
+pub(crate) fn is_due(
+    core: &Core,
+    stored: &StoredResponse,
     method: &Method,
     now: Timestamp,
-) -> Option<Response<ResponseBody<R>>> {
-    let Lookup::Fresh { stored, left } = found else {
-        return None;
+) -> bool {
+    let Some(fraction) = core.route.early_refresh else {
+        return false;
     };
-    if !answers_at_once(core, found, method, now) {
-        return None;
-    }
+    let mix = |mixed, tag: &TagHash| mixed ^ tag.0;
+    let jitter = stored.tags().iter().fold(stored.fence().0, mix);
+    *method != Method::HEAD && refreshes_early(stored.times(), fraction, jitter, now)
+}
+
+/// The answer from a response that is fresh for `left`.
+pub(crate) fn fresh<R: Body>(
+    core: &Core,
+    stored: &StoredResponse,
+    left: Duration,
+    method: &Method,
+    now: Timestamp,
+) -> Response<ResponseBody<R>> {
     let decision = Decision::Hit {
-        ttl: ttl_parameter(Ok(*left)),
+        ttl: ttl_parameter(Ok(left)),
         detail: None,
     };
-    let head_request = *method == Method::HEAD;
-    Some(answer::from_store(
-        core,
-        stored,
-        &decision,
-        head_request,
-        now,
-    ))
+    answer::from_store(core, stored, &decision, method, now)
 }
 
 /// The request's own directives, where it has any and the route heeds them.
-pub(crate) fn request_directives(
+fn request_directives(
     route: &Route,
     facts: &RequestFacts,
     headers: &HeaderMap,
@@ -319,9 +273,7 @@ thread_local! {
 }
 
 /// Lends a buffer for a key, so that a hit allocates none.
-pub(crate) fn with_scratch<T>(
-    work: impl FnOnce(&mut Vec<u8>) -> Result<T, Reason>,
-) -> Result<T, Reason> {
+fn with_scratch<T>(work: impl FnOnce(&mut Vec<u8>) -> Result<T, Reason>) -> Result<T, Reason> {
     let mut scratch = SCRATCH.take();
     let result = work(&mut scratch);
     SCRATCH.set(scratch);
