@@ -175,12 +175,8 @@ pub(crate) fn write_key(
         key.part(Label::Query, query.as_bytes());
     }
     // What an outer layer made of the target may depend on fields that no key knows.
-    if parts.uri.path() != uri.path() {
-        key.part(Label::RoutedPath, parts.uri.path().as_bytes());
-    }
-    if parts.uri.query() != uri.query() {
-        let query = parts.uri.query().map(|query| format!("?{query}"));
-        key.part(Label::RoutedQuery, query.unwrap_or_default().as_bytes());
+    if !std::ptr::eq(uri, &parts.uri) {
+        write_routed_target(uri, &parts.uri, &mut key);
     }
     if let Some(user) = &route.user {
         let user = user(parts).map_err(|error| refused(&error))?;
@@ -204,6 +200,22 @@ pub(crate) fn write_key(
         key.part(Label::Digest, digest);
     }
     key.finish().map_err(|_| Reason::KeyTooLong)
+}
+
+/// The target that the route sees, as far as it is not the original one.
+fn write_routed_target(original: &Uri, routed: &Uri, key: &mut KeyWriter<'_>) {
+    // A URI that no layer touched shares its bytes with the original.
+    let same = |a: &str, b: &str| std::ptr::eq(a, b) || a == b;
+    if !same(routed.path(), original.path()) {
+        key.part(Label::RoutedPath, routed.path().as_bytes());
+    }
+    let (routed, original) = (routed.query(), original.query());
+    if !same(routed.unwrap_or_default(), original.unwrap_or_default())
+        || routed.is_some() != original.is_some()
+    {
+        let query = routed.map(|query| format!("?{query}"));
+        key.part(Label::RoutedQuery, query.unwrap_or_default().as_bytes());
+    }
 }
 
 fn refused(error: &crate::error::KeyError) -> Reason {

@@ -10,6 +10,7 @@ use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 
 use super::TagIndex;
+use crate::policy::key::same_key;
 use crate::policy::stored::{StoredResponse, VaryField};
 use crate::policy::tag::TagHash;
 
@@ -102,14 +103,14 @@ impl Responses {
     /// The variant that these request fields select.
     pub(crate) fn find(&self, place: u64, key: &[u8], request: &HeaderMap) -> Found {
         match self.slots.get(&place) {
-            Some(Slot::One(stored)) if stored.key() == key => {
+            Some(Slot::One(stored)) if same_key(stored.key(), key) => {
                 if stored.is_selected_by(request) {
                     Found::Response(stored)
                 } else {
                     Found::OtherVariant(stored)
                 }
             }
-            Some(Slot::Many(variants)) if variants[0].key() == key => {
+            Some(Slot::Many(variants)) if same_key(variants[0].key(), key) => {
                 let selected = variants
                     .iter()
                     .find(|stored| stored.is_selected_by(request));
