@@ -374,6 +374,28 @@ async fn twenty_requests_that_cannot_share_their_answer_run_side_by_side() {
 }
 
 #[tokio::test]
+async fn one_client_s_condition_or_failure_does_not_keep_the_others_from_sharing() {
+    for (fields, code) in [
+        (&[("if-none-match", "\"a\"")], 304),
+        (&[("cache-control", "no-store")], 200),
+        (&[("x-fails", "1")], 500),
+    ] {
+        let (cache, _clock) = cache();
+        let layer = cache.layer().ttl(MINUTE);
+        let odd = Origin::new(move |_| status(code));
+        let answer = send(&layer, &odd, get("/", fields)).await;
+        assert_eq!((answer.status, cache.stats().entries), (code, 0));
+        let (origin, permits) = gated(numbered);
+        let tasks = spawn_many(10, &layer, &origin);
+        settle().await;
+        assert_eq!(origin.calls(), 1, "{fields:?}");
+        permits.add_permits(1);
+        settle().await;
+        assert_eq!(texts(tasks).await, vec!["call 1"; 10]);
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_turns_out_too_long_releases_those_who_wait() {
     let (cache, _clock) = cache();
     let layer = cache.layer().ttl(MINUTE).body_limit(2);
