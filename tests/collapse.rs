@@ -374,6 +374,24 @@ async fn twenty_requests_that_cannot_share_their_answer_run_side_by_side() {
 }
 
 #[tokio::test]
+async fn a_request_that_wants_an_answer_of_its_own_does_not_wait_for_another_s() {
+    for directives in ["no-cache", "max-age=0", "no-store"] {
+        let (cache, _clock) = cache();
+        let layer = cache.layer().ttl(MINUTE);
+        let (origin, permits) = gated(numbered);
+        let leads = spawn(&layer, &origin, get("/", &[]));
+        settle().await;
+        let own = spawn(&layer, &origin, get("/", &[("cache-control", directives)]));
+        settle().await;
+        assert_eq!(origin.calls(), 2, "{directives}");
+        permits.add_permits(2);
+        settle().await;
+        let texts = texts(vec![leads, own]).await;
+        assert_eq!(texts, ["call 1", "call 2"], "{directives}");
+    }
+}
+
+#[tokio::test]
 async fn one_client_s_condition_or_failure_does_not_keep_the_others_from_sharing() {
     for (fields, code) in [
         (&[("if-none-match", "\"a\"")], 304),

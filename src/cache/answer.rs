@@ -1,7 +1,7 @@
 //! Writing answers: from store, and the fields that every answer gets.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Response};
+use http::{Method, Response, StatusCode};
 use http_body::Body;
 
 use super::body::ResponseBody;
@@ -34,14 +34,21 @@ pub(crate) fn from_store<B: Body>(
     };
     let age = status::age(now.since(stored.times().born).as_secs());
     let mut headers = fields_from_store(core, stored, decision, age);
-    if head_request && !headers.contains_key(header::CONTENT_LENGTH) {
-        headers.insert(header::CONTENT_LENGTH, stored.body_length().into());
+    if head_request {
+        tell_length(stored, &mut headers);
     }
     note(core, decision);
     let mut response = Response::new(ResponseBody::stored(body));
     *response.status_mut() = stored.status();
     *response.headers_mut() = headers;
     mark_cached_method(method, response)
+}
+
+/// The length that `GET` would have; a 204 has none (RFC 9110 §8.6).
+fn tell_length(stored: &StoredResponse, headers: &mut HeaderMap) {
+    if stored.status() != StatusCode::NO_CONTENT && !headers.contains_key(header::CONTENT_LENGTH) {
+        headers.insert(header::CONTENT_LENGTH, stored.body_length().into());
+    }
 }
 
 /// Tells layers further out that an unsafe method was cached on purpose, and spoils nothing.

@@ -109,7 +109,9 @@ async fn read<B: Body>(body: B, limit: u64) -> Option<Bytes> {
 fn unreadable<R: Body>(core: &Core) -> Response<ResponseBody<R>> {
     let mut response = Response::new(ResponseBody::stored(Bytes::new()));
     *response.status_mut() = StatusCode::BAD_REQUEST;
-    let decision = Decision::because(Forward::Bypass, Reason::RequestBodySize);
+    let decision = Decision::Refused {
+        detail: Reason::RequestBodyBroken,
+    };
     answer::settle(core, response.headers_mut(), &decision);
     response
 }

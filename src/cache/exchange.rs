@@ -160,10 +160,14 @@ where
     /// How long to wait for another request's call, where this one may share it at all.
     fn collapses(&self) -> Option<Duration> {
         let (plan, shared) = (&self.plan, &self.core.shared);
+        // Who wants an answer made for this very request would wait for one that it cannot take.
+        let wants_its_own = |said: &CacheControl| {
+            said.no_store || said.no_cache.is_some() || said.max_age == Some(0)
+        };
         let shares = self.parts.method != Method::HEAD
             && self.missing.why != Forward::Request
             && !plan.facts.precondition
-            && !plan.directives.as_ref().is_some_and(|said| said.no_store)
+            && !plan.directives.as_ref().is_some_and(wants_its_own)
             && !shared.uncacheable.is_remembered(plan.place, plan.now)
             && Handle::try_current().is_ok();
         self.core.route.collapse.filter(|_| shares)
@@ -260,7 +264,9 @@ where
     fn gateway_timeout(&self) -> Response<ResponseBody<R>> {
         let mut response = Response::new(ResponseBody::stored(bytes::Bytes::new()));
         *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
-        let decision = Decision::because(Forward::Request, Reason::OnlyIfCached);
+        let decision = Decision::Refused {
+            detail: Reason::OnlyIfCached,
+        };
         answer::settle(&self.core, response.headers_mut(), &decision);
         response
     }

@@ -134,6 +134,9 @@ impl After {
         parts.extensions.remove::<Tags>();
         parts.extensions.remove::<CacheFor>();
         parts.extensions.remove::<NoStore>();
+        if self.decision.was_ours_to_look_up() {
+            answer::tell_vary(&self.core, &mut parts.headers);
+        }
         if self.core.route.user.is_some() || self.decision.was_ours_to_look_up() {
             answer::tell_downstream(&self.core, &mut parts.headers);
         }

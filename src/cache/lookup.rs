@@ -75,7 +75,9 @@ pub(crate) fn look_up(
         Reuse::Stale {
             allowance: None, ..
         } => missing(Forward::Stale, Some(stored), true),
-        Reuse::Refused => missing(Forward::Request, Some(stored), false),
-        Reuse::FromTheFuture => missing(Forward::Stale, Some(stored), false),
+        Reuse::Refused { fresh: true } => missing(Forward::Request, Some(stored), false),
+        Reuse::Refused { fresh: false } | Reuse::FromTheFuture => {
+            missing(Forward::Stale, Some(stored), false)
+        }
     }
 }

@@ -18,7 +18,7 @@ pub struct Stats {
     pub stale: u64,
     /// Requests answered by the call of another request.
     pub collapsed: u64,
-    /// Requests that were looked up, and forwarded.
+    /// Requests that were looked up, and for which nothing usable was stored.
     pub misses: u64,
     /// Requests that were not looked up.
     pub bypassed: u64,
@@ -93,7 +93,10 @@ impl Counters {
                 collapsed: true, ..
             } => Counted::Collapsed,
             Decision::Forward { why, .. } if why.was_looked_up() => Counted::Miss,
-            Decision::Forward { .. } => Counted::Bypassed,
+            Decision::Refused {
+                detail: Reason::OnlyIfCached,
+            } => Counted::Miss,
+            Decision::Forward { .. } | Decision::Refused { .. } => Counted::Bypassed,
         });
     }
 

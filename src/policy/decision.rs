@@ -32,6 +32,12 @@ pub enum Decision {
         /// The rule that decided.
         detail: Option<Reason>,
     },
+    /// The layer answered by itself: with 504 where the client wants a stored response or none and
+    /// there is none, with 400 where the content that keys the request broke off.
+    Refused {
+        /// The rule that decided.
+        detail: Reason,
+    },
 }
 
 /// Why a request went forward to the inner service (RFC 9211 §2.2).
@@ -48,7 +54,7 @@ pub enum Forward {
     VaryMiss,
     /// The stored response was stale or invalidated.
     Stale,
-    /// The request's own directives did not allow the stored response.
+    /// The stored response was fresh, but the request's own directives did not allow it.
     Request,
 }
 
@@ -119,6 +125,8 @@ reasons! {
     Skipped => "skipped",
     /// The content that keys the request is of unknown length or over the limit.
     RequestBodySize => "request-body-size",
+    /// The content that keys the request broke off, or is longer than it said; nothing was called.
+    RequestBodyBroken => "request-body-broken",
     /// Too many requests already wait for this key.
     TooManyWaiters => "too-many-waiters",
     /// The call that this request waited for took longer than the collapse deadline.
@@ -216,6 +224,7 @@ impl Decision {
     pub const fn reason(&self) -> Option<Reason> {
         match self {
             Self::Hit { detail, .. } | Self::Forward { detail, .. } => *detail,
+            Self::Refused { detail } => Some(*detail),
         }
     }
 
@@ -245,6 +254,8 @@ impl Decision {
                 }
                 write_detail(out, *detail)
             }
+            // Neither `hit` nor `fwd`: there was no stored response, and nothing was called.
+            Self::Refused { detail } => write_detail(out, Some(*detail)),
         }
     }
 }
@@ -256,9 +267,12 @@ fn write_detail(out: &mut impl Write, detail: Option<Reason>) -> fmt::Result {
     }
 }
 
+/// The largest integer of a structured field (RFC 9651 §3.3.1).
+const MOST: u64 = 999_999_999_999_999;
+
 /// `remaining` as RFC 9211's `ttl`: whole seconds, negative when `overdue`.
 pub(crate) fn ttl_parameter(remaining: Result<Duration, Duration>) -> i64 {
-    let signed = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    let signed = |duration: Duration| duration.as_secs().min(MOST).cast_signed();
     match remaining {
         Ok(left) => signed(left),
         Err(overdue) => -signed(overdue).max(1),
@@ -307,6 +321,12 @@ mod tests {
                 },
                 "larder; fwd=stale; fwd-status=502; collapsed; detail=stale-if-error",
             ),
+            (
+                Decision::Refused {
+                    detail: Reason::OnlyIfCached,
+                },
+                "larder; detail=only-if-cached",
+            ),
         ];
         for (decision, expected) in rows {
             assert_eq!(rendered(decision), expected);
@@ -333,5 +353,12 @@ mod tests {
         assert_eq!(ttl_parameter(Ok(Duration::from_millis(1999))), 1);
         assert_eq!(ttl_parameter(Err(Duration::from_millis(10))), -1);
         assert_eq!(ttl_parameter(Err(Duration::from_secs(7))), -7);
+    }
+
+    #[test]
+    fn ttl_has_no_more_digits_than_an_integer_of_a_structured_field() {
+        let most = 999_999_999_999_999;
+        assert_eq!(ttl_parameter(Ok(Duration::MAX)), most);
+        assert_eq!(ttl_parameter(Err(Duration::MAX)), -most);
     }
 }

@@ -19,8 +19,8 @@ pub(crate) enum Reuse {
         overdue: Duration,
         allowance: Option<Allowance>,
     },
-    /// The request's own directives do not take it.
-    Refused,
+    /// The request's own directives do not take it, fresh or stale as it is.
+    Refused { fresh: bool },
     /// The clock was set back since it was stored: its age is unknown.
     FromTheFuture,
 }
@@ -43,10 +43,11 @@ pub(crate) fn reuse(
     if times.response_time > now.plus(SKEW) {
         return Reuse::FromTheFuture;
     }
-    if request.is_some_and(|request| refuses(request, times, now)) {
-        return Reuse::Refused;
+    let fresh = now < times.fresh_until && !softly_invalid;
+    if request.is_some_and(|request| refuses(request, times, fresh, now)) {
+        return Reuse::Refused { fresh };
     }
-    if now < times.fresh_until && !softly_invalid {
+    if fresh {
         return Reuse::Fresh {
             left: times.fresh_until.since(now),
         };
@@ -79,19 +80,20 @@ pub(crate) fn refreshes_early(times: &Times, fraction: f32, jitter: u64, now: Ti
     now < times.fresh_until && times.fresh_until.since(now) < window.mul_f32(share)
 }
 
-/// `no-cache`, `max-age` and `min-fresh` of the request (RFC 9111 §5.2.1).
-fn refuses(request: &CacheControl, times: &Times, now: Timestamp) -> bool {
+/// `no-cache`, `max-age` and `min-fresh` of the request (RFC 9111 §5.2.1). Who names the greatest age
+/// wants nothing stale, unless `max-stale` says so too; who names a freshness never does.
+fn refuses(request: &CacheControl, times: &Times, fresh: bool, now: Timestamp) -> bool {
     let age = now.since(times.born);
     let left = times.fresh_until.since(now);
-    let too_old = |limit: u64| {
-        let stale_is_fine = matches!(request.max_stale, Some(MaxStale::Any));
-        age > Duration::from_secs(limit) && !stale_is_fine
+    let too_old = |limit: u64| match request.max_stale {
+        Some(MaxStale::Any) => false,
+        Some(MaxStale::Seconds(_)) => age > Duration::from_secs(limit),
+        None => !fresh || age > Duration::from_secs(limit),
     };
+    let too_short = |wanted: u64| !fresh || left < Duration::from_secs(wanted);
     request.no_cache.is_some()
         || request.max_age.is_some_and(too_old)
-        || request
-            .min_fresh
-            .is_some_and(|wanted| left < Duration::from_secs(wanted))
+        || request.min_fresh.is_some_and(too_short)
 }
 
 /// `max-stale` of the request (RFC 9111 §5.2.1.2), within the windows that the response or the route
@@ -152,8 +154,9 @@ mod tests {
                 stale(20_000, Some(Allowance::MaxStale)),
             ),
             (160_000, "max-stale", stale(100_000, None)),
-            (0, "no-cache", Reuse::Refused),
-            (0, "max-age=9", Reuse::Refused),
+            (0, "no-cache", Reuse::Refused { fresh: true }),
+            (60_000, "no-cache", Reuse::Refused { fresh: false }),
+            (0, "max-age=9", Reuse::Refused { fresh: true }),
             (
                 0,
                 "max-age=10",
@@ -168,7 +171,15 @@ mod tests {
                     left: Duration::from_secs(30),
                 },
             ),
-            (30_000, "min-fresh=31", Reuse::Refused),
+            (30_000, "min-fresh=31", Reuse::Refused { fresh: true }),
+            // In the window, but not for those who ask for something fresh.
+            (60_000, "max-age=70", Reuse::Refused { fresh: false }),
+            (60_000, "min-fresh=0", Reuse::Refused { fresh: false }),
+            (
+                60_000,
+                "max-age=70, max-stale=1",
+                stale(0, Some(Allowance::WhileRevalidate)),
+            ),
         ];
         for (millis, request, expected) in rows {
             let line = HeaderValue::from_static(request);

@@ -5,6 +5,7 @@
 //! | `no-store`, `private`, in `Cache-Control` or `CDN-Cache-Control` | never, whatever the ttl |
 //! | `no-cache` in the field that rules | not yet: it would need validation before each use |
 //! | `Set-Cookie` | never |
+//! | `must-understand`, and a status that HTTP does not define | never |
 //! | a status other than 200, 203, 301, 308, 410 | only where the route gives that status a ttl |
 //! | `Vary: *`, or more fields than the limit | never |
 //! | `text/event-stream`, `Incremental`, trailers, a CSP nonce | never |
@@ -78,6 +79,9 @@ pub(crate) fn storing(rules: &Rules, exchange: &Exchange<'_>) -> Result<Terms, R
         return Err(Reason::Head);
     }
     let ttl = ttl_for_status(rules, exchange)?;
+    if directives.ruling.must_understand && !is_understood(exchange.status) {
+        return Err(Reason::Status);
+    }
     let vary = match Vary::parse(exchange.headers) {
         Vary::Fields(names) if names.len() <= rules.max_vary_fields => names,
         _ => return Err(Reason::Vary),
@@ -137,6 +141,11 @@ pub(crate) const fn stored_by_default(status: StatusCode) -> bool {
 pub(crate) const fn never_stored(status: StatusCode) -> bool {
     let code = status.as_u16();
     code < 200 || matches!(code, 206 | 304 | 428 | 429 | 431 | 511)
+}
+
+/// Whether the meaning of a status is known here, as `must-understand` asks (RFC 9111 §5.2.2.3).
+fn is_understood(status: StatusCode) -> bool {
+    status.canonical_reason().is_some()
 }
 
 fn ttl_for_status(rules: &Rules, exchange: &Exchange<'_>) -> Result<Option<Duration>, Reason> {
@@ -356,6 +365,27 @@ mod tests {
                 Err(Reason::Status),
                 "{code}"
             );
+        }
+    }
+
+    #[test]
+    fn a_status_that_must_be_understood_and_is_not_is_not_stored() {
+        let status = |code| StatusCode::from_u16(code).unwrap();
+        let rules = Rules {
+            status_ttl: vec![(status(299), TTL), (status(404), TTL)],
+            ..rules()
+        };
+        let rows = [
+            (299, "max-age=9", true),
+            (299, "max-age=9, must-understand", false),
+            (404, "max-age=9, must-understand", true),
+            // The permission to ignore `no-store` that comes with it is not used.
+            (404, "max-age=9, must-understand, no-store", false),
+        ];
+        for (code, value, expected) in rows {
+            let headers = headers(&[("cache-control", value)]);
+            let decided = storing(&rules, &exchange(code, &headers));
+            assert_eq!(decided.is_ok(), expected, "{code} {value}");
         }
     }
 

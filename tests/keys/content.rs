@@ -1,5 +1,10 @@
 //! `POST` and `QUERY`, keyed by what they carry; `GET`, which carries nothing.
 
+use std::convert::Infallible;
+
+use http::{Method, Response};
+use tower::{Layer, ServiceExt};
+
 use super::*;
 
 fn ask(method: &str, fields: &[(&str, &str)], content: &'static str) -> Request<Full<Bytes>> {
@@ -126,6 +131,29 @@ async fn content_over_the_limit_bypasses_and_reaches_the_handler_whole() {
     assert!(send(&layer, &origin, ask("POST", &[], "123"))
         .await
         .is_hit());
+}
+
+#[tokio::test]
+async fn content_that_breaks_off_is_refused_and_nothing_is_called() {
+    let (cache, _clock) = cache();
+    let layer = cache.layer().ttl(MINUTE).key_body(10);
+    let origin = tower::service_fn(|_: Request<axum::body::Body>| async {
+        let called: Result<Response<TestBody>, Infallible> = Ok(text("called"));
+        called
+    });
+    let broken = [
+        TestBody::sized([Step::Data("12"), Step::Fail], 4),
+        TestBody::sized([Step::Data("12"), Step::Data("3456789012")], 4),
+    ];
+    for content in broken {
+        let mut request = Request::new(axum::body::Body::new(content));
+        *request.method_mut() = Method::POST;
+        let service = layer.layer(origin);
+        let answer = read(service.oneshot(request).await.unwrap()).await;
+        assert_eq!((answer.status, answer.text()), (400, ""));
+        assert_eq!(answer.decision(), "detail=request-body-broken");
+    }
+    assert_eq!(cache.stats().bypassed, 2);
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::{Response, StatusCode};
+
 use crate::support::*;
 
 #[tokio::test]
@@ -40,6 +42,24 @@ async fn a_stored_get_answers_head_with_all_but_the_content() {
     assert_eq!(head.field("content-type"), "text/plain");
     assert!(send(&layer, &origin, get("/", &[])).await.is_hit());
     assert_eq!(origin.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_stored_204_answers_head_without_a_length() {
+    let (cache, _clock) = cache();
+    let layer = cache.layer().status_ttl(204, MINUTE);
+    let origin = Origin::new(|_| {
+        let mut response = Response::new(TestBody::new([]));
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response
+    });
+    send(&layer, &origin, get("/", &[])).await;
+    let head = send(&layer, &origin, request("HEAD", "/", &[], "")).await;
+    assert!(head.is_hit());
+    assert_eq!(
+        (head.status, head.field("content-length").as_str()),
+        (204, "")
+    );
 }
 
 #[tokio::test]

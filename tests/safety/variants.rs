@@ -195,6 +195,17 @@ async fn a_field_that_a_route_varies_on_is_keyed_and_named_without_the_handlers_
 }
 
 #[tokio::test]
+async fn an_answer_that_was_not_looked_up_names_what_its_route_varies_on_too() {
+    let (cache, _clock) = cache();
+    let theme = HeaderName::from_static("x-theme");
+    let layer = cache.layer().ttl(MINUTE).vary_on(theme);
+    let origin = Origin::with_fields(&[("cache-control", "public, max-age=60")]);
+    let answer = send(&layer, &origin, get("/", &[("cookie", "a=b")])).await;
+    assert_eq!(answer.decision(), "fwd=bypass; detail=cookie");
+    assert_eq!(answer.field("vary"), "x-theme");
+}
+
+#[tokio::test]
 async fn requests_that_wait_together_get_their_own_variants() {
     let (cache, _clock) = cache();
     let layer = cache.layer().ttl(MINUTE);

@@ -37,12 +37,12 @@ async fn the_request_s_own_directives_are_heeded_and_can_be_ignored() {
     // Stored with 60 s to live, asked for after 20 s; then stale for 10 s of a window of 30 s.
     let rows: [(&str, &str, &str); 12] = [
         ("", "hit; ttl=40", "fwd=stale; stored"),
-        ("no-cache", "fwd=request; stored", "fwd=request; stored"),
-        ("max-age=0", "fwd=request; stored", "fwd=request; stored"),
-        ("max-age=19", "fwd=request; stored", "fwd=request; stored"),
-        ("max-age=20", "hit; ttl=40", "fwd=request; stored"),
-        ("min-fresh=40", "hit; ttl=40", "fwd=request; stored"),
-        ("min-fresh=41", "fwd=request; stored", "fwd=request; stored"),
+        ("no-cache", "fwd=request; stored", "fwd=stale; stored"),
+        ("max-age=0", "fwd=request; stored", "fwd=stale; stored"),
+        ("max-age=19", "fwd=request; stored", "fwd=stale; stored"),
+        ("max-age=20", "hit; ttl=40", "fwd=stale; stored"),
+        ("min-fresh=40", "hit; ttl=40", "fwd=stale; stored"),
+        ("min-fresh=41", "fwd=request; stored", "fwd=stale; stored"),
         ("max-stale", "hit; ttl=40", "hit; ttl=-10; detail=max-stale"),
         (
             "max-stale=10",
@@ -50,11 +50,7 @@ async fn the_request_s_own_directives_are_heeded_and_can_be_ignored() {
             "hit; ttl=-10; detail=max-stale",
         ),
         ("max-stale=9", "hit; ttl=40", "fwd=stale; stored"),
-        (
-            "only-if-cached",
-            "hit; ttl=40",
-            "fwd=request; detail=only-if-cached",
-        ),
+        ("only-if-cached", "hit; ttl=40", "detail=only-if-cached"),
         (
             "no-store",
             "hit; ttl=40",
@@ -84,6 +80,31 @@ async fn the_request_s_own_directives_are_heeded_and_can_be_ignored() {
                 assert_eq!(answer.status, if timed_out { 504 } else { 200 });
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_names_an_age_is_given_nothing_stale_unless_it_takes_that_too() {
+    let rows = [
+        ("", true),
+        ("max-age=60", false),
+        ("max-age=60, max-stale", true),
+        ("max-age=60, max-stale=5", true),
+        ("max-age=11, max-stale=5", false),
+        ("min-fresh=0", false),
+    ];
+    for (directives, is_stale) in rows {
+        let (cache, clock) = cache();
+        let layer = cache.layer().ttl(secs(10)).stale_while_revalidate(MINUTE);
+        let origin = Origin::counting();
+        ask(&layer, &origin, &[]).await;
+        clock.advance(secs(12));
+        let answer = ask(&layer, &origin, &[("cache-control", directives)]).await;
+        let expected = match is_stale {
+            true => is("call 1", "hit; ttl=-2; detail=stale-while-revalidate"),
+            false => is("call 2", "fwd=stale; stored"),
+        };
+        assert_eq!(answer, expected, "{directives}");
     }
 }
 
