@@ -323,6 +323,33 @@ async fn an_answer_s_invalidations_are_carried_out_before_it_leaves_whatever_it_
 }
 
 #[tokio::test]
+async fn what_an_answer_invalidates_is_freed_while_nobody_waits_for_it() {
+    let (cache, _clock) = cache();
+    let layer = cache.layer().ttl(MINUTE).tag("posts");
+    let inner = answering(|| with_extension(status(500), Invalidate::tag("posts")));
+    for watched in [false, true] {
+        store(&layer, &["/a", "/b"]).await;
+        let asked = request("POST", "/other", &[], "");
+        if watched {
+            cache
+                .watch()
+                .layer(inner.clone())
+                .oneshot(asked)
+                .await
+                .unwrap();
+        } else {
+            layer.layer(inner.clone()).oneshot(asked).await.unwrap();
+        }
+        settle().await;
+        assert_eq!(
+            (cache.stats().entries, cache.stats().bytes),
+            (0, 0),
+            "{watched}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_a_stale_one_replaces_still_has_its_invalidations_carried_out() {
     let (cache, clock) = cache();
     let layer = cache.layer().ttl(MINUTE).tag("posts");

@@ -78,6 +78,8 @@ async fn a_refresh_whose_body_streams_is_completed_whoever_looks_on() {
     assert_eq!(waiting.await.unwrap().decision(), "fwd=stale; collapsed");
     assert_eq!(ask(&layer, &origin, &[]).await.0, "bb");
     assert_eq!(origin.calls(), 2);
+    let tasks = tokio::runtime::Handle::current().metrics();
+    assert_eq!(tasks.num_alive_tasks(), 0, "a refresh never ended");
 }
 
 #[tokio::test]
