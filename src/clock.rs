@@ -103,9 +103,7 @@ impl Clock {
             }
         }
     }
-}
 
-impl Clock {
     /// Waits for `future`, but no longer than `limit`.
     pub(crate) async fn within<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
@@ -132,14 +130,21 @@ impl fmt::Debug for Clock {
 /// A clock that stands still until it is told to move, for tests.
 ///
 /// ```
+/// use std::convert::Infallible;
 /// use std::time::Duration;
 /// use larder::{Cache, ManualClock};
 ///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let clock = ManualClock::new();
 /// let cache = Cache::builder().clock(clock.clock()).build()?;
-/// clock.advance(Duration::from_secs(61)); // what was stored for a minute is stale now
-/// # drop(cache);
-/// # Ok::<(), larder::ConfigError>(())
+/// let minute = Duration::from_secs(60);
+/// let remember = |n: u32| cache.get_or_compute("n", minute, ["n"], move || async move { Ok::<_, Infallible>(n) });
+///
+/// assert_eq!(remember(1).await?, 1);
+/// assert_eq!(remember(2).await?, 1);
+/// clock.advance(minute); // what was stored for a minute is stale now
+/// assert_eq!(remember(3).await?, 3);
+/// # Ok(()) }
 /// ```
 #[derive(Clone)]
 pub struct ManualClock {

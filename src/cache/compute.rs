@@ -42,7 +42,12 @@ impl Cache {
     /// let cache = Cache::builder().build()?;
     /// let load = || async { Ok::<_, std::io::Error>(vec![1, 2, 3]) };
     /// let ids: Vec<u64> = cache.get_or_compute("ids", Duration::from_secs(60), ["posts"], load).await?;
-    /// # assert_eq!(ids, [1, 2, 3]);
+    /// assert_eq!(ids, [1, 2, 3]);
+    ///
+    /// let load = || async { unreachable!("the ids are stored") };
+    /// let again: Result<Vec<u64>, std::io::Error> =
+    ///     cache.get_or_compute("ids", Duration::from_secs(60), ["posts"], load).await;
+    /// assert_eq!(again?, [1, 2, 3]);
     /// # Ok(()) }
     /// ```
     ///

@@ -134,6 +134,15 @@ impl fmt::Debug for Cache {
 
 /// Settings for a [`Cache`]. Every bound has a default; over a bound, a request bypasses the cache
 /// or a response is not stored, with the reason in `Cache-Status`.
+///
+/// ```
+/// use larder::Cache;
+///
+/// assert!(Cache::builder().capacity(256 << 20).body_limit(4 << 20).build().is_ok());
+///
+/// let refused = Cache::builder().capacity(1 << 20).build().unwrap_err();
+/// assert_eq!(refused.instead(), "`.capacity(2097152)` or more, or a smaller `.body_limit(..)`");
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct CacheBuilder {
@@ -186,19 +195,44 @@ impl CacheBuilder {
         self
     }
 
-    /// The most variants (RFC 9111 §4.1) that are stored under one key. Default: 16.
+    /// The longest tag, in bytes; a response with a longer one is not stored. Default: 256. (A tag
+    /// takes eight bytes in store, however long it is.)
+    pub fn max_tag_length(mut self, bytes: usize) -> Self {
+        self.limits.tag_length = bytes;
+        self
+    }
+
+    /// The most fields that a response may name in `Vary` (RFC 9111 §4.1), those of
+    /// [`vary_on`](CacheLayer::vary_on) included; one with more is not stored. With 0, only responses
+    /// that do not vary are stored. Default: 8.
+    pub fn max_vary_fields(mut self, fields: usize) -> Self {
+        self.limits.vary_fields = fields;
+        self
+    }
+
+    /// The most variants (RFC 9111 §4.1) that are stored under one key; further ones are not stored
+    /// while those may still answer. Default: 16.
     pub fn max_variants(mut self, variants: usize) -> Self {
         self.limits.variants = variants;
         self
     }
 
-    /// The longest key, in bytes. Default: 4096.
+    /// The most bytes that the fields of a response may have, names and values; one with more is not
+    /// stored. Short fields that many responses share, such as `Content-Type`, are kept once and do
+    /// not count. Default: 16 KiB.
+    pub fn max_head(mut self, bytes: usize) -> Self {
+        self.limits.head = bytes;
+        self
+    }
+
+    /// The longest key, in bytes; a request with a longer one bypasses the cache. Default: 4096.
     pub fn max_key(mut self, bytes: usize) -> Self {
         self.limits.key = bytes;
         self
     }
 
-    /// The most requests that wait for the call of another one, per key. Default: 1024.
+    /// The most requests that wait for the call of another one, per key; further ones call by
+    /// themselves. Default: 1024.
     pub fn max_waiters(mut self, requests: usize) -> Self {
         self.limits.waiters = requests;
         self
@@ -310,6 +344,16 @@ impl Limits {
             (self.capacity, "capacity", "`.capacity(64 << 20)`"),
             (self.body, "body limit", "`.body_limit(1 << 20)`"),
             (self.tags as u64, "limit of tags", "`.max_tags(64)`"),
+            (
+                self.tag_length as u64,
+                "length of a tag",
+                "`.max_tag_length(256)`",
+            ),
+            (
+                self.head as u64,
+                "limit of the head",
+                "`.max_head(16 << 10)`",
+            ),
             (
                 self.variants as u64,
                 "limit of variants",

@@ -66,7 +66,9 @@ impl<K> CacheLayer<K> {
         self
     }
 
-    /// A ttl chosen by the response; `None` leaves the route's.
+    /// A ttl chosen by the response; `None` leaves the route's. A [`CacheFor`](crate::CacheFor) of the
+    /// handler comes first. It does not widen what is stored: a status that the route does not store
+    /// is not stored for having a ttl (see [`status_ttl`](Self::status_ttl)).
     pub fn ttl_by<F>(mut self, ttl: F) -> Self
     where
         F: Fn(&response::Parts) -> Option<Duration> + Send + Sync + 'static,
@@ -76,7 +78,8 @@ impl<K> CacheLayer<K> {
     }
 
     /// Stores answers of this status too, for this long. Default: 200, 203, 301, 308 and 410, for
-    /// the ttl.
+    /// the ttl. 206, 304, 428, 429, 431 and 511 are refused (RFC 9111 §3, RFC 6585), and 401 and 403
+    /// but on a route [per user](Self::per_user).
     ///
     /// # Panics
     ///
@@ -93,13 +96,18 @@ impl<K> CacheLayer<K> {
         self
     }
 
-    /// Stores 404 too, for this (short) time.
+    /// Stores 404 too, for this (short) time. Default: not at all.
     pub fn not_found_ttl(self, ttl: Duration) -> Self {
         self.status_ttl(StatusCode::NOT_FOUND, ttl)
     }
 
     /// A tag of every response of this route. `{name}` stands for a parameter of the route's path:
     /// `.tag("post:{id}")` on `/posts/{id}`. A response whose parameter is missing is not stored.
+    ///
+    /// The tag takes the parameter's text, percent-decoded and else as the client spelled it:
+    /// `/posts/007` is stored under `post:007`, and invalidating `post:7` does not reach it. Where the
+    /// handler reads several spellings as one, let it answer with [`Tags`](crate::Tags) made of what it
+    /// read. (The patterns of routes are axum's: without feature `axum` no parameter is known.)
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
         let tag = tag.into();
         self.route.tags.extend(TagTemplate::parse(&tag));
@@ -125,9 +133,9 @@ impl<K> CacheLayer<K> {
         self
     }
 
-    /// Keeps each user's responses apart. Requests without a user bypass the cache; credentials and
-    /// cookies no longer do; downstream is told `private`. [`user`](crate::user) has ready-made
-    /// functions.
+    /// Keeps each user's responses apart. Requests without a user, or whose user is the empty string,
+    /// bypass the cache; credentials and cookies no longer do; downstream is told `private`
+    /// (RFC 9111 §5.2.2.7). [`user`](crate::user) has ready-made functions.
     pub fn per_user<F>(mut self, user: F) -> Self
     where
         F: Fn(&request::Parts) -> Result<Option<Cow<'_, str>>, KeyError> + Send + Sync + 'static,
@@ -165,7 +173,7 @@ impl<K> CacheLayer<K> {
         self
     }
 
-    /// Query parameters that do not matter, by name, such as `utm_source`.
+    /// Query parameters that do not matter, by name, such as `utm_source`. Default: none.
     pub fn query_except<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.route.query = QueryRule::Except(names.into_iter().map(Into::into).collect());
         self.route.query_rules += 1;
@@ -173,7 +181,7 @@ impl<K> CacheLayer<K> {
     }
 
     /// Cookies that do not change the answer, by name; a `*` at the end stands for any ending. A
-    /// request with any other cookie bypasses the cache.
+    /// request with any other cookie bypasses the cache. Default: none.
     pub fn ignore_cookies<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.route
             .ignored_cookies
@@ -182,7 +190,8 @@ impl<K> CacheLayer<K> {
     }
 
     /// Answers requests with `Authorization` or cookies from responses that everybody shares: for
-    /// routes that check who asks in an outer layer and answer all alike.
+    /// routes that check who asks in an outer layer and answer all alike. It takes the place of the
+    /// `public` with which a response would allow that itself (RFC 9111 §3.5).
     pub fn shared_despite_credentials(mut self) -> Self {
         self.route.shared_despite_credentials = true;
         self
@@ -241,7 +250,7 @@ impl<K> CacheLayer<K> {
         self
     }
 
-    /// Lets every request that misses call by itself.
+    /// Lets every request that misses call by itself. Default: one call for all who miss one key.
     pub fn no_collapsing(mut self) -> Self {
         self.route.collapse = None;
         self
@@ -263,8 +272,9 @@ impl<K> CacheLayer<K> {
         self
     }
 
-    /// Answers from store even if the request says `no-cache`, `max-age` or `no-store`, so that a
-    /// storm of reloads is answered as well.
+    /// Answers from store, and stores, whatever the request's `Cache-Control` and `Pragma` say
+    /// (RFC 9111 §5.2.1, §5.4), so that a storm of reloads is answered as well. Default: they are
+    /// heeded.
     pub fn ignore_client_directives(mut self) -> Self {
         self.route.ignore_client_directives = true;
         self
@@ -277,6 +287,14 @@ impl<K> CacheLayer<K> {
     }
 
     /// Looks for contradictions in the settings.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let cache = larder::Cache::builder().build()?;
+    /// let refused = cache.layer().ttl(Duration::ZERO).try_validate().unwrap_err();
+    /// assert!(refused.to_string().starts_with("a ttl of zero stores nothing; write instead:"));
+    /// # Ok::<(), larder::ConfigError>(())
+    /// ```
     ///
     /// # Errors
     ///

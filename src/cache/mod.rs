@@ -6,13 +6,27 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use larder::{user, Cache};
+//! use http::{Request, Response};
+//! use larder::Cache;
+//! use tower::{Layer, ServiceExt};
+//! # use std::convert::Infallible;
+//! # type Body = http_body_util::Full<bytes::Bytes>;
+//! # async fn list_posts(_: Request<Body>) -> Result<Response<Body>, Infallible> {
+//! #     Ok(Response::new(Body::from("[]")))
+//! # }
 //!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let cache = Cache::builder().capacity(256 << 20).build()?;
-//! let posts = cache.layer().ttl(Duration::from_secs(60)).tag("posts");
-//! let me = cache.layer().ttl(Duration::from_secs(10)).per_user(user::from_cookie("session"));
-//! # posts.try_validate()?; me.try_validate()?;
-//! # Ok::<(), larder::ConfigError>(())
+//! let layer = cache.layer().ttl(Duration::from_secs(60)).tag("posts");
+//! let posts = layer.layer(tower::service_fn(list_posts)); // or any other service, or a route of axum
+//!
+//! let answer = posts.clone().oneshot(Request::new(Body::default())).await?;
+//! assert_eq!(answer.headers()["cache-status"], "larder; fwd=uri-miss; stored");
+//! posts.clone().oneshot(Request::new(Body::default())).await?;
+//! assert_eq!(cache.stats().hits, 1);
+//!
+//! assert_eq!(cache.invalidate_tag("posts").await.entries, Some(1));
+//! # Ok(()) }
 //! ```
 //!
 //! # A request
@@ -30,7 +44,9 @@
 //!    it publishes, with a deadline. If it fails, they elect another one, once.
 //! 5. What comes back streams to the client while a bounded copy is made, and is stored if that is
 //!    safe (§3): 200, 203, 301, 308, 410, without `no-store`, `private`, `no-cache`, `Set-Cookie`,
-//!    `Vary: *`, trailers or a nonce; whole, of the declared length, within the limit.
+//!    `Vary: *`, trailers or a nonce; whole, of the declared length, within the limit. Fields about
+//!    one exchange (`X-Request-Id`, `Server-Timing`, `Retry-After`, `RateLimit` and their like) reach
+//!    their own client and are not stored.
 //!
 //! `Cache-Status` (RFC 9211) says on each answer what happened and why; [`Decision`](crate::Decision)
 //! is the same as a value, for `tracing`, and [`Stats`] counts it.
@@ -40,7 +56,7 @@
 //! The route's [`ttl`](CacheLayer::ttl) says how long *we* reuse a response; `Cache-Control` says what
 //! caches downstream may do. We reuse for the smaller of the two where both speak. Where the handler
 //! is silent, downstream is told `no-cache`, so that a purge here is a purge everywhere;
-//! [`client`](CacheLayer::client) changes that. `Age` is sent with every stored answer.
+//! [`client`](CacheLayer::client) changes that. `Age` (§5.1) is sent with every stored answer.
 //!
 //! # Invalidation
 //!
@@ -58,13 +74,13 @@
 //!
 //! | what | default | over it |
 //! | --- | --- | --- |
-//! | memory | 64 MiB | the least useful responses make room |
-//! | body | 1 MiB | passes, is not stored |
-//! | key | 4 KiB | bypass |
-//! | tags, and the length of each | 64, 256 bytes | not stored |
-//! | variants of a key, fields in `Vary` | 16, 8 | not stored |
-//! | fields of a response | 16 KiB | not stored |
-//! | waiters for one call | 1024 | call by themselves |
+//! | [memory](CacheBuilder::capacity) | 64 MiB | the least useful responses make room |
+//! | [body](CacheBuilder::body_limit) | 1 MiB | passes, is not stored |
+//! | [key](CacheBuilder::max_key) | 4 KiB | bypass |
+//! | [tags](CacheBuilder::max_tags), and the [length](CacheBuilder::max_tag_length) of each | 64, 256 bytes | not stored |
+//! | [variants](CacheBuilder::max_variants) of a key, [fields in `Vary`](CacheBuilder::max_vary_fields) | 16, 8 | not stored |
+//! | [fields](CacheBuilder::max_head) of a response | 16 KiB | not stored |
+//! | [waiters](CacheBuilder::max_waiters) for one call | 1024 | call by themselves |
 //!
 //! # Knowing whether something is cached
 //!

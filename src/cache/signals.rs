@@ -38,7 +38,10 @@ impl Tags {
 
 /// How long this response may be reused by the cache, instead of the route's ttl.
 ///
-/// The smaller of this and the response's own `max-age` counts. Downstream caches do not see it.
+/// The smaller of this and the response's own `max-age` counts. Downstream caches do not see it. It
+/// does not widen what is stored: a status that the route does not store (other than 200, 203, 301,
+/// 308, 410 and those of [`status_ttl`](crate::CacheLayer::status_ttl)) is still not stored, nor is what
+/// the response's fields forbid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheFor(pub Duration);
 

@@ -1,6 +1,6 @@
 //! Nothing grows without end, and a flood of strangers does not wash out what is in use.
 
-use larder::{Cache, Tags};
+use larder::{Cache, CacheBuilder, Tags};
 
 use crate::support::*;
 
@@ -163,6 +163,53 @@ async fn a_response_with_more_tags_than_the_limit_is_never_stored_with_fewer() {
             "{from}"
         );
         assert_eq!(cache.stats().entries, 0, "{from}");
+    }
+}
+
+#[tokio::test]
+async fn bounds_of_tags_heads_and_vary_are_those_of_the_builder() {
+    let longer = || ("x-long", "x".repeat(20_000));
+    let rows: [(CacheBuilder, (&'static str, String), &str); 5] = [
+        (Cache::builder().max_head(30_000), longer(), "stored"),
+        (
+            Cache::builder().max_tag_length(5),
+            ("vary", "a".into()),
+            "stored",
+        ),
+        (
+            Cache::builder().max_tag_length(4),
+            ("vary", "a".into()),
+            "detail=tags",
+        ),
+        (
+            Cache::builder().max_vary_fields(9),
+            ("vary", "a, b, c, d, e, f, g, h, i".into()),
+            "stored",
+        ),
+        (
+            Cache::builder().max_vary_fields(0),
+            ("vary", "a".into()),
+            "detail=vary",
+        ),
+    ];
+    for (builder, (name, value), expected) in rows {
+        let cache = builder.build().unwrap();
+        let layer = cache.layer().ttl(MINUTE);
+        let origin = Origin::new(move |_| {
+            let mut response = text("");
+            response.headers_mut().insert(name, value.parse().unwrap());
+            response.extensions_mut().insert(Tags::new(["posts"]));
+            response
+        });
+        let answer = send(&layer, &origin, get("/", &[])).await;
+        assert_eq!(answer.decision(), format!("fwd=uri-miss; {expected}"));
+    }
+    let zeros = [
+        (Cache::builder().max_tag_length(0), "`.max_tag_length(256)`"),
+        (Cache::builder().max_head(0), "`.max_head(16 << 10)`"),
+    ];
+    for (builder, instead) in zeros {
+        assert_eq!(builder.build().unwrap_err().instead(), instead);
     }
 }
 
