@@ -18,7 +18,7 @@ use crate::error::KeyError;
 ///
 /// # Panics
 ///
-/// If `name` is not a header name.
+/// If `name` is not a header name in lower case.
 pub fn from_header(
     name: &'static str,
 ) -> impl Fn(&Parts) -> Result<Option<Cow<'_, str>>, KeyError> + Send + Sync {
@@ -57,13 +57,19 @@ pub fn from_cookie(
 /// What a function reads from an extension that an outer layer left in the request.
 ///
 /// ```
-/// # use larder::Cache;
 /// #[derive(Clone)]
 /// struct CurrentUser { id: String }
 ///
-/// # fn route(cache: Cache) {
-/// let layer = cache.layer().per_user(larder::user::from_extension(|user: &CurrentUser| &user.id));
-/// # }
+/// let user_of = larder::user::from_extension(|user: &CurrentUser| &user.id);
+///
+/// let (mut parts, ()) = http::Request::new(()).into_parts();
+/// assert_eq!(user_of(&parts)?, None);
+/// parts.extensions.insert(CurrentUser { id: "ada".to_owned() });
+/// assert_eq!(user_of(&parts)?.as_deref(), Some("ada"));
+///
+/// # let cache = larder::Cache::builder().build().unwrap();
+/// let layer = cache.layer().per_user(user_of);
+/// # Ok::<(), larder::KeyError>(())
 /// ```
 pub fn from_extension<T, F>(
     name: F,
