@@ -515,6 +515,33 @@ async fn a_body_that_panics_while_its_own_client_does_not_read_leaves_nobody_wai
     drop(unread);
 }
 
+#[tokio::test]
+async fn a_body_that_panics_just_before_it_is_read_ahead_leaves_nobody_waiting() {
+    let (cache, _clock) = cache();
+    let layer = cache.layer().ttl(MINUTE);
+    let steps = std::sync::Mutex::new(Some(vec![Step::Yield, Step::Panic]));
+    let origin = Origin::new(move |_| match steps.lock().unwrap().take() {
+        Some(steps) => Length::Unknown.answer(steps),
+        None => text("whole"),
+    });
+    let mut reply = head(&layer, &origin, get("/", &[])).await;
+    let (layer, inner) = (layer.clone(), origin.clone());
+    let mut other = Box::pin(async move { read(head(&layer, &inner, get("/", &[])).await).await });
+    // It waits, and has had the pump spawned, which has not run yet.
+    assert!(poll_once(&mut other).await.is_pending());
+    let reading = tokio::spawn(async move {
+        let _ = poll_once(&mut Box::pin(next_data(reply.body_mut()))).await;
+    });
+    let first = std::panic::AssertUnwindSafe(reading);
+    assert!(first.0.await.unwrap_err().is_panic());
+    settle().await;
+    match poll_once(&mut other).await {
+        std::task::Poll::Ready(answer) => assert_eq!(answer.text(), "whole"),
+        std::task::Poll::Pending => panic!("a request is stuck"),
+    }
+    assert_eq!(origin.calls(), 2);
+}
+
 /// A hit never reads what the client still has to send; the connection must survive that, or close.
 #[tokio::test]
 async fn a_request_whose_body_nobody_reads_is_not_taken_for_the_next_request() {

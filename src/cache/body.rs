@@ -245,6 +245,10 @@ impl<B: Body> Fill<B> {
     /// reached it reads on, since a client may take the last declared byte for the end.
     fn pull(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut pulled = Poll::Pending;
+        if self.body.is_none() && !self.ended {
+            self.abandon(None); // it panicked before, and nothing more will come of it
+            return Poll::Ready(());
+        }
         // Out of `self` while it is polled, so that one that panics is not polled again.
         while let Some(mut body) = self.body.take() {
             match body.as_mut().poll_frame(cx) {
