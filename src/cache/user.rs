@@ -98,8 +98,10 @@ pub(crate) fn cookies(parts: &Parts) -> impl Iterator<Item = Result<(&str, &str)
             .split(';')
             .map(str::trim)
             .filter(|pair| !pair.is_empty());
-        broken
-            .into_iter()
-            .chain(pairs.map(|pair| Ok(pair.split_once('=').unwrap_or((pair, "")))))
+        broken.into_iter().chain(pairs.map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            // Handlers read `a =b` as `a=b`, and so would be shown a cookie that no key knows.
+            Ok((name.trim_end(), value.trim_start()))
+        }))
     })
 }

@@ -89,6 +89,11 @@ fn without_a_key(cache: &Cache) -> Vec<(CacheLayer, Request<Full<Bytes>>, &'stat
         ),
         (
             layer().per_user(user::from_cookie("session")),
+            get("/8", &[("cookie", "session=a; session =b")]),
+            "key-error",
+        ),
+        (
+            layer().per_user(user::from_cookie("session")),
             get("/7", &[("cookie", "Session=a")]),
             "no-user",
         ),
