@@ -291,6 +291,28 @@ async fn a_follower_waits_no_longer_than_its_deadline() {
 }
 
 #[tokio::test]
+async fn a_follower_waits_no_longer_although_the_clock_is_set_back() {
+    let (cache, clock) = cache();
+    let layer = cache.layer().ttl(MINUTE);
+    let (origin, permits) = gated(|number| match number {
+        1 => support::status(500),
+        _ => numbered(number),
+    });
+    let tasks = spawn_many(3, &layer, &origin);
+    settle().await;
+    clock.set_back(60 * MINUTE);
+    permits.add_permits(1);
+    settle().await;
+    assert_eq!(origin.calls(), 2, "one leads anew, and one follows it");
+    clock.advance(Duration::from_secs(10));
+    settle().await;
+    assert_eq!(origin.calls(), 3);
+    permits.add_permits(2);
+    settle().await;
+    assert!(tasks.iter().all(JoinHandle::is_finished));
+}
+
+#[tokio::test]
 async fn requests_beyond_the_bound_of_waiters_call_by_themselves() {
     let clock = ManualClock::new();
     let cache = Cache::builder()

@@ -93,10 +93,16 @@ impl Flights {
         };
         let flight = Arc::clone(flight);
         drop(table);
-        self.follow(flight, limit)
+        self.follow(flight, key, place, limit)
     }
 
-    fn follow(self: &Arc<Self>, flight: Arc<Flight>, limit: usize) -> Join {
+    fn follow(
+        self: &Arc<Self>,
+        flight: Arc<Flight>,
+        key: &Arc<[u8]>,
+        place: u64,
+        limit: usize,
+    ) -> Join {
         let Some(edge) = self.edge_to(&flight) else {
             return Join::Cycle;
         };
@@ -106,9 +112,23 @@ impl Flights {
         }
         flight.want_pump();
         Join::Follower(Follower {
+            flights: Arc::clone(self),
+            key: Arc::clone(key),
+            place,
             flight,
             _edge: edge,
         })
+    }
+
+    /// Takes a flight off the table, if it is still there.
+    fn retire(&self, key: &Arc<[u8]>, place: u64, flight: &Arc<Flight>) {
+        let mut table = self.shards[(place % 16) as usize].lock();
+        if table
+            .get(key)
+            .is_some_and(|listed| Arc::ptr_eq(listed, flight))
+        {
+            table.remove(key);
+        }
     }
 
     /// Notes that the flights this task leads wait for `target`; `None` if `target` waits for one of
@@ -232,14 +252,7 @@ impl Leader {
     }
 
     fn end(&self, outcome: Outcome) {
-        let mut table = self.flights.shards[(self.place % 16) as usize].lock();
-        if table
-            .get(&self.key)
-            .is_some_and(|flight| Arc::ptr_eq(flight, &self.flight))
-        {
-            table.remove(&self.key);
-        }
-        drop(table);
+        self.flights.retire(&self.key, self.place, &self.flight);
         self.flight.outcome.send_if_modified(|known| {
             let first = known.is_none();
             if first {
@@ -276,12 +289,16 @@ impl PumpOffer {
 
 /// A request that waits for another one's call.
 pub(crate) struct Follower {
+    flights: Arc<Flights>,
+    key: Arc<[u8]>,
+    place: u64,
     flight: Arc<Flight>,
     _edge: Edge,
 }
 
 impl Follower {
-    /// Waits for the end of the flight; `None` when the deadline passes first.
+    /// Waits for the end of the flight; `None` when the deadline passes first. Then nobody joins it
+    /// any more: a call that hangs costs those who wait for it one deadline, and not each later request.
     pub(crate) async fn wait(self, clock: &Clock, deadline: Duration) -> Option<Outcome> {
         let mut outcome = self.flight.outcome.subscribe();
         let ended = async {
@@ -290,7 +307,11 @@ impl Follower {
                 Err(_) => Outcome::Failed,
             }
         };
-        clock.within(deadline, ended).await
+        let ended = clock.within(deadline, ended).await;
+        if ended.is_none() {
+            self.flights.retire(&self.key, self.place, &self.flight);
+        }
+        ended
     }
 }
 

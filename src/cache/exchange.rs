@@ -136,7 +136,8 @@ where
                 }
                 Join::Cycle => return self.call(None, None).await,
             };
-            let left = give_up.since(shared.clock.now());
+            // No longer than the deadline, even when the clock was set back in between.
+            let left = give_up.since(shared.clock.now()).min(deadline);
             match follower.wait(&shared.clock, left).await {
                 Some(Outcome::Published(stored)) if self.accepts(&stored) => {
                     return Ok(self.collapsed(&stored, None));

@@ -325,3 +325,41 @@ async fn a_content_keyed_route_serves_stale_answers_as_any_other() {
     );
     assert_eq!(ask("").await.text(), "call 3");
 }
+
+#[tokio::test]
+async fn a_refresh_that_hangs_costs_those_who_wait_for_it_one_deadline_and_later_ones_nothing() {
+    let (cache, clock) = cache();
+    let layer = cache
+        .layer()
+        .ttl(secs(10))
+        .stale_while_revalidate(secs(10))
+        .collapse_timeout(secs(5));
+    let calls = AtomicUsize::new(0);
+    let origin = Origin::later(move |_| {
+        let number = calls.fetch_add(1, Ordering::SeqCst) + 1;
+        Box::pin(async move {
+            if number == 2 {
+                std::future::pending::<()>().await;
+            }
+            numbered(number)
+        })
+    });
+    ask(&layer, &origin, &[]).await;
+    clock.advance(secs(10));
+    ask(&layer, &origin, &[]).await;
+    assert_eq!(origin.calls(), 2, "the refresh hangs");
+    clock.advance(secs(10));
+    let waiting = spawn(&layer, &origin, get("/", &[]));
+    settle().await;
+    clock.advance(secs(5));
+    settle().await;
+    assert!(waiting.is_finished());
+    for expected in 4..7 {
+        clock.advance(secs(20));
+        let later = spawn(&layer, &origin, get("/", &[]));
+        settle().await;
+        assert!(later.is_finished(), "it waits for what will never come");
+        let text = format!("call {expected}");
+        assert_eq!(later.await.unwrap().text(), text);
+    }
+}
