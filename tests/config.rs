@@ -154,6 +154,11 @@ fn a_layer_that_contradicts_itself_is_refused_with_the_line_to_write_instead() {
             "does not fit into a capacity",
             "`Cache::builder().capacity(134217728)`",
         ),
+        (
+            layer().body_limit(8 << 20),
+            "does not fit into the shards",
+            "`Cache::builder().body_limit(8388608)`",
+        ),
         (layer().tag(""), "a tag has 1 to 256 bytes", "`.tag("),
         (
             layer().tag("x".repeat(257)),
@@ -201,7 +206,7 @@ fn settings_that_agree_are_taken() {
         layer().client(ClientCache::public(MINUTE)),
         layer().query_only([] as [&str; 0]).vary_on(ACCEPT_LANGUAGE),
         layer().tag("post:{id}").tag("posts").early_refresh(0.1),
-        layer().no_collapsing().body_limit(32 << 20),
+        layer().no_collapsing().body_limit(3 << 20),
         layer().ttl(Duration::MAX).stale_if_error(Duration::MAX),
     ];
     for layer in &rows {

@@ -20,7 +20,7 @@ use super::exchange::{Answer, Plan};
 use super::future::carry_out;
 use super::keyed;
 use super::lookup::Missing;
-use super::publish::{is_lasting, Filing, Publication};
+use super::publish::{is_lasting, is_worth_keeping, Filing, Publication};
 use super::service::Core;
 use super::signals::{CacheFor, NoStore, Tags};
 use crate::clock::Timestamp;
@@ -279,11 +279,12 @@ fn prepare<B: Body>(
         return Err(Reason::BodyTooLarge);
     }
     let head = filing.head(parts, &signals.tags, terms)?;
-    if !filing
-        .core
-        .shared
+    let shared = &filing.core.shared;
+    let now = shared.clock.now();
+    let holds = |other: &StoredResponse| is_worth_keeping(shared, other, now);
+    if !shared
         .responses
-        .has_room(filing.place, &filing.key, &head.vary)
+        .has_room(filing.place, &filing.key, &head.vary, holds)
     {
         return Err(Reason::TooManyVariants);
     }

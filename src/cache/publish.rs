@@ -8,8 +8,10 @@ use http::{response, StatusCode};
 
 use super::body::Published;
 use super::collapse::{Leader, Outcome, PumpOffer};
+use super::handle::Shared;
 use super::service::Core;
 use super::stats::Counted;
+use crate::clock::Timestamp;
 use crate::policy::decision::Reason;
 use crate::policy::stored::{selecting_fields, Fence, Head, StoredResponse};
 use crate::policy::storing::is_stored;
@@ -164,11 +166,7 @@ fn store(filing: &Filing, head: Head, body: &[Bytes]) -> Result<Arc<StoredRespon
         return Err(Reason::Overtaken);
     }
     let now = shared.clock.now();
-    let holds = |other: &StoredResponse| {
-        let times = other.times();
-        let stale_window = times.stale_while_revalidate.max(times.stale_if_error);
-        now < times.fresh_until.plus(stale_window) && shared.validity(other) != Validity::Hard
-    };
+    let holds = |other: &StoredResponse| is_worth_keeping(shared, other, now);
     match shared
         .responses
         .insert(filing.place, Arc::clone(&stored), holds)
@@ -180,7 +178,15 @@ fn store(filing: &Filing, head: Head, body: &[Bytes]) -> Result<Arc<StoredRespon
         }
         Insertion::Overtaken => Err(Reason::Overtaken),
         Insertion::TooManyVariants => Err(Reason::TooManyVariants),
+        Insertion::TooLarge => Err(Reason::BodyTooLarge),
     }
+}
+
+/// Whether a stored response may still answer anybody, fresh or stale.
+pub(crate) fn is_worth_keeping(shared: &Shared, stored: &StoredResponse, now: Timestamp) -> bool {
+    let times = stored.times();
+    let stale_window = times.stale_while_revalidate.max(times.stale_if_error);
+    now < times.fresh_until.plus(stale_window) && shared.validity(stored) != Validity::Hard
 }
 
 /// Whether a refusal is about the response, so that the next one will likely be refused too.

@@ -13,6 +13,7 @@ use crate::error::{ConfigError, KeyError};
 use crate::policy::key::QueryRule;
 use crate::policy::storing::{never_stored, Rules};
 use crate::policy::tag::TagTemplate;
+use crate::store::near::largest_slot;
 
 /// A function that names a part of the key: the user, the tenant, a language.
 pub(crate) type KeyFn =
@@ -284,6 +285,16 @@ impl Route {
                     "`Cache::builder().capacity({})` or more",
                     self.body_limit.saturating_mul(2)
                 ),
+            ));
+        }
+        if self.body_limit > largest_slot(limits.capacity, limits.body) {
+            return Err(ConfigError::new(
+                format!(
+                    "a body limit of {} bytes does not fit into the shards of a cache whose bodies \
+                     have at most {} bytes",
+                    self.body_limit, limits.body
+                ),
+                format!("`Cache::builder().body_limit({})`", self.body_limit),
             ));
         }
         if self.tag_names.len() > limits.tags {

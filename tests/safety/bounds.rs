@@ -273,3 +273,79 @@ async fn random_queries_do_not_push_out_what_is_in_use() {
     assert!(calm > 0.99, "{calm}");
     assert!(flooded > calm - 0.02, "{flooded} instead of {calm}");
 }
+
+/// Answers with this many bytes, one variant per language.
+fn in_languages(length: usize) -> Origin {
+    Origin::new(move |_| {
+        let mut response = text(vec![b'x'; length]);
+        let vary = "accept-language".parse().unwrap();
+        response.headers_mut().insert("vary", vary);
+        response
+    })
+}
+
+#[tokio::test]
+async fn variants_that_no_longer_hold_take_no_room_from_others() {
+    for index in [true, false] {
+        let clock = larder::ManualClock::new();
+        let builder = Cache::builder().max_variants(2).tag_index(index);
+        let cache = builder.clock(clock.clock()).build().unwrap();
+        let layer = cache.layer().ttl(MINUTE);
+        let origin = in_languages(1);
+        let ask = |language| send(&layer, &origin, get("/", &[("accept-language", language)]));
+        let refused = "fwd=vary-miss; detail=too-many-variants";
+        for (stored, other) in [
+            (["aa", "ab"], "ac"),
+            (["ba", "bb"], "bc"),
+            (["ca", "cb"], "cc"),
+        ] {
+            for language in stored {
+                ask(language).await;
+                assert!(ask(language).await.is_hit(), "{language}");
+            }
+            assert_eq!(ask(other).await.decision(), refused);
+            if other == "ac" {
+                clock.advance(MINUTE);
+            } else {
+                drop(cache.invalidate_all());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_not_all_variants_fit_the_oldest_make_room() {
+    let cache = Cache::builder().build().unwrap();
+    let layer = cache.layer().ttl(MINUTE);
+    let origin = in_languages(900 << 10);
+    let languages = ["aa", "ab", "ac", "ad", "ae", "af", "ag", "ah"];
+    let ask = |language| send(&layer, &origin, get("/", &[("accept-language", language)]));
+    for language in languages {
+        ask(language).await;
+        assert!(ask(language).await.is_hit(), "{language}");
+    }
+    let kept = cache.stats().entries;
+    assert!((2..8).contains(&kept), "{kept}");
+    for (age, language) in languages.iter().rev().enumerate() {
+        if (age as u64) < kept {
+            assert!(ask(language).await.is_hit(), "{language}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_longest_body_that_a_route_may_ask_for_is_kept() {
+    let cache = Cache::builder().build().unwrap();
+    let longest = (1..64)
+        .map(|megabytes| megabytes << 20)
+        .take_while(|limit| {
+            let layer = cache.layer().ttl(MINUTE).body_limit(*limit);
+            layer.try_validate().is_ok()
+        })
+        .last()
+        .unwrap();
+    let layer = cache.layer().ttl(MINUTE).body_limit(longest);
+    let origin = Origin::new(move |_| text(vec![b'x'; longest as usize]));
+    send(&layer, &origin, get("/", &[])).await;
+    assert!(send(&layer, &origin, get("/", &[])).await.is_hit());
+}

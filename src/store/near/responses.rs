@@ -49,6 +49,8 @@ pub(crate) enum Insertion {
     /// What is stored was begun later, after an invalidation of something.
     Overtaken,
     TooManyVariants,
+    /// It alone is heavier than all that may lie in one place.
+    TooLarge,
 }
 
 /// The responses of one cache.
@@ -58,6 +60,8 @@ pub(crate) struct Responses {
     /// Held while a slot is read, changed and written back; hits never take one.
     writers: Box<[Mutex<()>]>,
     variants: usize,
+    /// The bytes that may lie in one place.
+    slot: u64,
     book: Arc<Book>,
 }
 
@@ -68,6 +72,21 @@ struct Book {
     evicted: AtomicU64,
 }
 
+/// The bytes that may lie in one place: a part of a shard, which refuses altogether what outweighs it.
+pub(crate) const fn largest_slot(capacity: u64, largest: u64) -> u64 {
+    let shard = capacity / shards(capacity, largest);
+    shard - shard / 16
+}
+
+/// A shard must hold the largest response with room to spare, or it could never be kept.
+const fn shards(capacity: u64, largest: u64) -> u64 {
+    match capacity.checked_div(largest.saturating_mul(4)) {
+        Some(0) => 1,
+        None | Some(64..) => 64,
+        Some(fit) => 1 << fit.ilog2(), // the table rounds up to a power of two
+    }
+}
+
 impl Responses {
     pub(crate) fn new(settings: Settings) -> Self {
         let book = Arc::new(Book {
@@ -75,8 +94,7 @@ impl Responses {
             responses: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
         });
-        // A shard must hold the largest response with room to spare, or it could never be kept.
-        let shards = (settings.capacity / settings.largest.saturating_mul(4).max(1)).clamp(1, 64);
+        let shards = shards(settings.capacity, settings.largest);
         let items = (settings.capacity / 2048).clamp(64, 1 << 20);
         let options = OptionsBuilder::new()
             .shards(usize::try_from(shards).unwrap_or(1))
@@ -89,6 +107,7 @@ impl Responses {
             seed: DefaultHashBuilder::default(),
             writers: (0..64).map(|_| Mutex::default()).collect(),
             variants: settings.variants,
+            slot: largest_slot(settings.capacity, settings.largest),
             book,
         }
     }
@@ -147,16 +166,32 @@ impl Responses {
         if kept.len() > self.variants {
             return Insertion::TooManyVariants;
         }
+        if stored.weight() > self.slot {
+            return Insertion::TooLarge;
+        }
+        // The latest come first: where not all of them fit, the oldest make room.
+        let mut weight = 0;
+        kept.retain(|stored| {
+            weight += stored.weight();
+            weight <= self.slot
+        });
         self.replace(place, before.is_some(), kept);
         Insertion::Stored
     }
 
-    /// Whether a variant with these fields would find room beside the others.
-    pub(crate) fn has_room(&self, place: u64, key: &[u8], vary: &[VaryField]) -> bool {
+    /// Whether a variant with these fields would find room beside the others that are still worth
+    /// keeping.
+    pub(crate) fn has_room(
+        &self,
+        place: u64,
+        key: &[u8],
+        vary: &[VaryField],
+        holds: impl Fn(&StoredResponse) -> bool,
+    ) -> bool {
         let slot = self.slots.peek(&place);
         let others = slot.iter().flat_map(|slot| slot.responses());
         others
-            .filter(|other| other.key() == key && other.vary() != vary)
+            .filter(|other| other.key() == key && other.vary() != vary && holds(other))
             .count()
             < self.variants
     }
