@@ -202,6 +202,29 @@ async fn a_uri_may_name_a_query_in_any_order_and_a_host() {
 }
 
 #[tokio::test]
+async fn a_uri_with_a_host_reaches_what_is_shown_at_that_host_however_it_is_spelled() {
+    for (host, reached) in [
+        ("api.test", true),
+        ("API.Test", true),
+        ("api.test:443", true),
+        ("api.test:8443", false),
+        ("other.test", false),
+    ] {
+        for uri in ["//api.test/posts", "https://Api.test:443/posts?page=2"] {
+            let (cache, _clock) = cache();
+            let each = cache.layer().ttl(MINUTE);
+            let asked = || get("/posts?page=2", &[("host", host)]);
+            send(&each, &Origin::counting(), asked()).await;
+            let shared = cache.layer().ttl(MINUTE).any_host();
+            send(&shared, &Origin::counting(), asked()).await;
+            let expected = 1 + u64::from(reached);
+            let invalidated = cache.invalidate_uri(uri).await;
+            assert_eq!(invalidated.entries, Some(expected), "{host} {uri}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn everything_is_invalidated_counted_and_freed() {
     let (cache, _clock) = cache();
     let layer = cache.layer().ttl(MINUTE).tag("{none}");

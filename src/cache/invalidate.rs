@@ -85,16 +85,16 @@ fn bump(shared: &Shared, what: &Invalidate) -> Option<Sweep> {
     }
     let (mut tags, mut listed) = (Vec::new(), Vec::new());
     for target in &what.targets {
-        let (tag, indexed_under) = match target {
-            Target::Tag(name) => (TagHash::named(name), TagHash::named(name)),
+        let (named, indexed_under) = match target {
+            Target::Tag(name) => (vec![TagHash::named(name)], TagHash::named(name)),
             Target::Uri(uri) => uri_tags(uri),
             Target::Path(path) => {
                 let tag = TagHash::path(None, path.as_bytes());
-                (tag, tag)
+                (vec![tag], tag)
             }
             Target::All => continue,
         };
-        tags.push(tag);
+        tags.extend(named);
         listed.push(indexed_under);
     }
     shared.invalidation.invalidate(&tags, strength);
@@ -106,8 +106,8 @@ fn bump(shared: &Shared, what: &Invalidate) -> Option<Sweep> {
     })
 }
 
-/// The implicit tag that a URI names, and the one it is indexed under.
-fn uri_tags(uri: &str) -> (TagHash, TagHash) {
+/// The implicit tags that a URI names, and the one they are indexed under.
+fn uri_tags(uri: &str) -> (Vec<TagHash>, TagHash) {
     let uri = uri.split('#').next().unwrap_or_default();
     let after_scheme = match uri.strip_prefix("//") {
         Some(rest) => Some(rest),
@@ -127,14 +127,17 @@ fn uri_tags(uri: &str) -> (TagHash, TagHash) {
     };
     let path = if path.is_empty() { "/" } else { path };
     let indexed_under = TagHash::path(None, path.as_bytes());
-    let tag = match query {
+    let query = query.map(|query| canonical_query(query, &QueryRule::All));
+    let tag = |host| match &query {
         None => TagHash::path(host, path.as_bytes()),
-        Some(query) => {
-            let query = canonical_query(query, &QueryRule::All);
-            TagHash::uri(host, path.as_bytes(), query.as_deref().map(str::as_bytes))
-        }
+        Some(query) => TagHash::uri(host, path.as_bytes(), query.as_deref().map(str::as_bytes)),
     };
-    (tag, indexed_under)
+    // What is shared between hosts is shown at this one too.
+    let shared = host.map(|_| tag(Some(&b""[..])));
+    (
+        std::iter::once(tag(host)).chain(shared).collect(),
+        indexed_under,
+    )
 }
 
 impl Sweep {

@@ -5,7 +5,8 @@
 //! answering.
 //!
 //! Every stored response has implicit tags besides its own: its path, and its path with the kept
-//! query, each with the host and without. So `invalidate_uri` reaches every user's copy and every
+//! query, each with the host (an empty one where a route shares its responses between hosts) and
+//! without. So `invalidate_uri` reaches every user's copy and every
 //! variant, and a response in the making is fenced by them too.
 
 use sha2::{Digest, Sha256};
@@ -25,7 +26,7 @@ impl TagHash {
     /// The implicit tag of a path, whatever its query (RFC 9111 §4.4).
     pub(crate) fn path(host: Option<&[u8]>, path: &[u8]) -> Self {
         match host {
-            Some(host) => Self::of(b'P', &[host, path]),
+            Some(host) => Self::of(b'P', &[&canonical_host(host), path]),
             None => Self::of(b'p', &[path]),
         }
     }
@@ -38,10 +39,8 @@ impl TagHash {
             (false, true) => b'u',
             (false, false) => b'v',
         };
-        Self::of(
-            domain,
-            &[host.unwrap_or_default(), path, query.unwrap_or_default()],
-        )
+        let host = host.map(canonical_host).unwrap_or_default();
+        Self::of(domain, &[&host, path, query.unwrap_or_default()])
     }
 
     /// The bucket that says since when the tag is *softly* invalid: stale, but usable where stale
@@ -70,15 +69,23 @@ impl TagHash {
     }
 }
 
+/// One spelling for all that mean the same host: a key may tell them apart, a purge must not.
+fn canonical_host(host: &[u8]) -> Vec<u8> {
+    let without_port = [&b":80"[..], b":443"]
+        .iter()
+        .find_map(|port| host.strip_suffix(*port));
+    without_port.unwrap_or(host).to_ascii_lowercase()
+}
+
 /// The implicit tags of what is stored under `key`, that of the bare path first; typed values have
 /// none.
 pub(crate) fn implicit(key: &[u8]) -> Vec<TagHash> {
-    let mut host = None;
+    let mut host: &[u8] = b"";
     let mut path: &[u8] = b"";
     let mut query = None;
     for (label, bytes) in key::parts(key) {
         if label == Label::Host as u8 {
-            host = Some(bytes);
+            host = bytes;
         } else if label == Label::Path as u8 {
             path = bytes;
         } else if label == Label::Query as u8 {
@@ -87,12 +94,12 @@ pub(crate) fn implicit(key: &[u8]) -> Vec<TagHash> {
             return Vec::new(); // typed values have no address
         }
     }
-    let mut tags = vec![TagHash::path(None, path), TagHash::uri(None, path, query)];
-    if host.is_some() {
-        tags.push(TagHash::path(host, path));
-        tags.push(TagHash::uri(host, path, query));
-    }
-    tags
+    vec![
+        TagHash::path(None, path),
+        TagHash::uri(None, path, query),
+        TagHash::path(Some(host), path),
+        TagHash::uri(Some(host), path, query),
+    ]
 }
 
 /// A tag with path parameters to fill in, such as `post:{id}`.
