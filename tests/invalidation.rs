@@ -508,6 +508,25 @@ async fn a_post_that_its_route_caches_spoils_nothing_whatever_comes_of_it() {
 }
 
 #[tokio::test]
+async fn a_handler_that_returns_the_answer_of_a_cached_post_still_spoils_its_own_uri() {
+    let (cache, _clock) = cache();
+    let pages = cache.layer().ttl(MINUTE);
+    let asks = cache.layer().ttl(MINUTE).key_body(8);
+    let upstream = Origin::counting();
+    for (method, uri) in [("PUT", "/ask"), ("POST", "/posts"), ("POST", "/posts")] {
+        store(&pages, &[uri]).await;
+        let asking = asks.layer(upstream.clone());
+        let handler = tower::service_fn(move |_: http::Request<_>| {
+            asking.clone().oneshot(request("POST", "/ask", &[], "why?"))
+        });
+        let service = cache.watch().layer(handler);
+        let written = request(method, uri, &[], "");
+        read(service.oneshot(written).await.unwrap()).await;
+        assert!(!is_stored(&pages, uri, &[]).await, "{method} {uri}");
+    }
+}
+
+#[tokio::test]
 async fn writes_to_what_is_never_cached_wear_nothing_out() {
     let (cache, _clock) = cache();
     for n in 0..100 {

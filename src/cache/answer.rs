@@ -5,14 +5,12 @@ use http::{Method, Response, StatusCode};
 use http_body::Body;
 
 use super::body::ResponseBody;
-use super::invalidate::CachedMethod;
 use super::service::Core;
 use super::status;
 use crate::clock::Timestamp;
 use crate::header::cache_control::{CacheControl, Fields};
 use crate::header::list;
 use crate::policy::decision::Decision;
-use crate::policy::request::is_safe;
 use crate::policy::stored::StoredResponse;
 use crate::store::interned::CACHE_STATUS;
 
@@ -41,7 +39,7 @@ pub(crate) fn from_store<B: Body>(
     let mut response = Response::new(ResponseBody::stored(body));
     *response.status_mut() = stored.status();
     *response.headers_mut() = headers;
-    mark_cached_method(method, response)
+    response
 }
 
 /// The length that `GET` would have; a 204 has none (RFC 9110 §8.6).
@@ -49,14 +47,6 @@ fn tell_length(stored: &StoredResponse, headers: &mut HeaderMap) {
     if stored.status() != StatusCode::NO_CONTENT && !headers.contains_key(header::CONTENT_LENGTH) {
         headers.insert(header::CONTENT_LENGTH, stored.body_length().into());
     }
-}
-
-/// Tells layers further out that an unsafe method was cached on purpose, and spoils nothing.
-pub(crate) fn mark_cached_method<R>(method: &Method, mut response: Response<R>) -> Response<R> {
-    if !is_safe(method) {
-        response.extensions_mut().insert(CachedMethod);
-    }
-    response
 }
 
 /// The stored fields, with `Age`, and `Cache-Status` behind what caches nearer the origin wrote.

@@ -13,7 +13,7 @@ use http::{header, request, response, Method, Request, Response, StatusCode};
 use http_body::Body;
 use tower_service::Service;
 
-use super::answer::{self, mark_cached_method};
+use super::answer;
 use super::body::ResponseBody;
 use super::collapse::{Leader, Outcome};
 use super::exchange::{Answer, Plan};
@@ -84,8 +84,7 @@ impl Call {
         let body = self
             .store_or_pass(&mut parts, body, filing, &signals, terms)
             .await;
-        let response = Response::from_parts(parts, body);
-        Ok(mark_cached_method(&method, response))
+        Ok(Response::from_parts(parts, body))
     }
 
     /// Whether the answer may be stored, and what downstream is told of it in either case.

@@ -12,6 +12,7 @@ use super::answer;
 use super::body::ResponseBody;
 use super::exchange::{Begun, Exchange};
 use super::future::After;
+use super::invalidate::CachedMethod;
 use super::keyed::KeyedBy;
 use super::service::{consult, fresh, Consulted, Core};
 use crate::policy::decision::{Decision, Forward, Reason};
@@ -44,20 +45,23 @@ where
     let Some(content) = read(body, limit).await else {
         return Ok(unreadable(&core));
     };
+    let cached_method = CachedMethod::of(&parts);
     let digest = Sha256::digest(&content).into();
     let body = K::rebuild(content).expect("a route with `key_body` is keyed by content");
-    match consult(&core, &parts, class, facts, Some(&digest)) {
+    let mut response = match consult(&core, &parts, class, facts, Some(&digest)) {
         Ok(Consulted::Fresh { stored, left, now }) => {
-            Ok(fresh(&core, &stored, left, &parts.method, now))
+            fresh(&core, &stored, left, &parts.method, now)
         }
         Ok(Consulted::Otherwise(found, plan)) => {
             match Exchange::begin(core, inner, parts, body, *plan, found) {
-                Begun::Answered(response) => Ok(response),
-                Begun::Asking(exchange) => exchange.run().await,
+                Begun::Answered(response) => response,
+                Begun::Asking(exchange) => exchange.run().await?,
             }
         }
-        Err(reason) => bypass(core, inner, parts, body, reason).await,
-    }
+        Err(reason) => return bypass(core, inner, parts, body, reason).await,
+    };
+    response.extensions_mut().insert(cached_method);
+    Ok(response)
 }
 
 /// Forwards a request that its route would have cached.
@@ -73,7 +77,7 @@ where
     R: Body,
 {
     let decision = Decision::because(Forward::Bypass, reason);
-    let after = After::cached_method(core, decision);
+    let after = After::cached_method(core, decision, &parts);
     let response = inner.call(Request::from_parts(parts, body)).await?;
     Ok(after.apply(response))
 }

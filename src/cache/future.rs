@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{ready, Context, Poll};
 
-use http::Response;
+use http::{request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
@@ -101,8 +101,9 @@ pub(crate) struct After {
     decision: Decision,
     /// Where an unsafe request went.
     address: Option<Address>,
-    /// Whether the route caches this unsafe method, which then spoils nothing.
-    cached_method: bool,
+    /// What tells layers further out that the route caches this unsafe method, which then spoils
+    /// nothing.
+    cached_method: Option<Box<CachedMethod>>,
 }
 
 impl After {
@@ -111,24 +112,28 @@ impl After {
             core,
             decision,
             address,
-            cached_method: false,
+            cached_method: None,
         }
     }
 
     /// The same for a method that the route caches, although not this time.
-    pub(crate) fn cached_method(core: Arc<Core>, decision: Decision) -> Self {
+    pub(crate) fn cached_method(
+        core: Arc<Core>,
+        decision: Decision,
+        request: &request::Parts,
+    ) -> Self {
         Self {
             core,
             decision,
             address: None,
-            cached_method: true,
+            cached_method: Some(Box::new(CachedMethod::of(request))),
         }
     }
 
     pub(crate) fn apply<B: Body>(&self, response: Response<B>) -> Response<ResponseBody<B>> {
         let (mut parts, body) = response.into_parts();
-        if self.cached_method {
-            parts.extensions.insert(CachedMethod);
+        if let Some(cached_method) = &self.cached_method {
+            parts.extensions.insert(CachedMethod::clone(cached_method));
         }
         carry_out(&self.core, self.address.as_ref(), &mut parts);
         parts.extensions.remove::<Tags>();

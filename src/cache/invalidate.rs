@@ -238,7 +238,9 @@ impl Address {
         extensions: &mut Extensions,
     ) -> Option<Invalidating> {
         let mut what = Invalidations::take_from(extensions);
-        let exempt = extensions.get::<CachedMethod>().is_some();
+        let exempt = extensions
+            .get::<CachedMethod>()
+            .is_some_and(|cached| cached.method == self.method && cached.path == self.path);
         if !exempt && invalidation::spoils(&self.method, status) {
             what.extend(self.spoiled_paths(shared, headers));
         }
@@ -262,6 +264,19 @@ impl Address {
 }
 
 /// In the answer to an unsafe method that its route caches: such a method does not spoil its URI,
-/// and a [`watch`](crate::Cache::watch) layer further out must know.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CachedMethod;
+/// and a [`watch`](crate::Cache::watch) layer further out must know. It names the request, since a
+/// handler may return the answer to another one that it sent itself.
+#[derive(Clone, Debug)]
+pub(crate) struct CachedMethod {
+    method: Method,
+    path: String,
+}
+
+impl CachedMethod {
+    pub(crate) fn of(parts: &request::Parts) -> Self {
+        Self {
+            method: parts.method.clone(),
+            path: keyed::original_uri(parts).path().to_owned(),
+        }
+    }
+}

@@ -167,7 +167,7 @@ impl<S, K> CacheService<S, K> {
         let after = if is_safe(&parts.method) {
             After::new(core, decision, None)
         } else if keyed::caches(&self.core.route, &parts.method) {
-            After::cached_method(core, decision)
+            After::cached_method(core, decision, &parts)
         } else {
             After::new(core, decision, Some(Address::of(&parts)))
         };
