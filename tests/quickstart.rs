@@ -336,7 +336,7 @@ fn stats_tell_what_the_cache_did() {
     for (name, count) in expected {
         assert_eq!(stats[name], count, "{name}");
     }
-    assert_eq!(stats["redis"], "none");
+    assert_eq!(stats["redis"], "down");
 }
 
 #[test]

@@ -39,6 +39,6 @@ pub(crate) async fn show(State(app): State<App>) -> Json<Counts> {
         evicted: stats.evicted,
         entries: stats.entries,
         bytes: stats.bytes,
-        redis: "none",
+        redis: "down",
     })
 }

@@ -90,7 +90,8 @@ impl Invalidate {
     /// Every response of this URI: all users' copies and all variants.
     ///
     /// `/posts` reaches every query, `/posts?page=2` that one (in any order of its parameters),
-    /// `//api.example.com/posts` or an absolute URI that host alone.
+    /// `//api.example.com/posts` or an absolute URI that host alone. Where a route keeps only some
+    /// parameters (`query_only`, `query_except`), name those it keeps, or the path alone.
     pub fn uri(uri: impl Into<String>) -> Self {
         Self::of(vec![Target::Uri(uri.into())])
     }

@@ -133,8 +133,6 @@ reasons! {
     CollapseTimeout => "collapse-timeout",
     /// The call that this request waited for came to nothing, twice.
     CollapseFailed => "collapse-failed",
-    /// The last answers under this key could not be stored.
-    RememberedUncacheable => "remembered-uncacheable",
     /// The request has `Cache-Control: only-if-cached` and nothing usable is stored.
     OnlyIfCached => "only-if-cached",
 
