@@ -17,7 +17,7 @@ use super::answer;
 use super::body::ResponseBody;
 use super::collapse::{Leader, Outcome};
 use super::exchange::{Answer, Plan};
-use super::future::carry_out;
+use super::future::{carry_out, EnclosedBy};
 use super::keyed;
 use super::lookup::Missing;
 use super::publish::{is_lasting, is_worth_keeping, Filing, Publication};
@@ -64,6 +64,7 @@ impl Call {
         if core.route.narrow {
             keyed::narrow(&core.route, &mut parts);
         }
+        parts.extensions.insert(EnclosedBy::new(&core.shared));
         let call = inner.call(Request::from_parts(parts, body));
         let answered = match &self.leader {
             Some(leader) => leader.scope(call).await,

@@ -12,6 +12,7 @@ use pin_project_lite::pin_project;
 
 use super::answer;
 use super::body::ResponseBody;
+use super::handle::Shared;
 use super::invalidate::{Address, CachedMethod};
 use super::service::Core;
 use super::signals::{CacheFor, Invalidations, NoStore, Tags};
@@ -27,6 +28,7 @@ pin_project! {
     pub struct ResponseFuture<F, B: Body, E> {
         #[pin]
         stage: Stage<F, B, E>,
+        enclosed: bool,
     }
 }
 
@@ -45,12 +47,14 @@ impl<F, B: Body, E> ResponseFuture<F, B, E> {
             stage: Stage::Ready {
                 response: Some(response),
             },
+            enclosed: false,
         }
     }
 
     pub(crate) fn forward(future: F, after: After) -> Self {
         Self {
             stage: Stage::Forwarded { future, after },
+            enclosed: false,
         }
     }
 
@@ -61,7 +65,29 @@ impl<F, B: Body, E> ResponseFuture<F, B, E> {
             stage: Stage::Awaited {
                 future: Box::pin(future),
             },
+            enclosed: false,
         }
+    }
+
+    /// Whether another layer of the same cache waits for this answer. It must not store it: it does
+    /// not know the tags and the fence of what this one keeps.
+    pub(crate) fn enclosed(self, enclosed: bool) -> Self {
+        Self { enclosed, ..self }
+    }
+}
+
+/// In a request that a layer sends on to make a response for its cache.
+#[derive(Clone)]
+pub(crate) struct EnclosedBy(Arc<Shared>);
+
+impl EnclosedBy {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        Self(Arc::clone(shared))
+    }
+
+    pub(crate) fn is_in(request: &request::Parts, shared: &Arc<Shared>) -> bool {
+        let outer = request.extensions.get::<Self>();
+        outer.is_some_and(|outer| Arc::ptr_eq(&outer.0, shared))
     }
 }
 
@@ -73,19 +99,18 @@ where
     type Output = Result<Response<ResponseBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().stage.project() {
-            StageProjection::Ready { response } => {
-                let response = response
-                    .take()
-                    .expect("a future is not polled after it was ready");
-                Poll::Ready(Ok(response))
-            }
-            StageProjection::Forwarded { future, after } => {
-                let response = ready!(future.poll(cx))?;
-                Poll::Ready(Ok(after.apply(response)))
-            }
-            StageProjection::Awaited { future } => future.as_mut().poll(cx),
+        let this = self.project();
+        let mut response = match this.stage.project() {
+            StageProjection::Ready { response } => response
+                .take()
+                .expect("a future is not polled after it was ready"),
+            StageProjection::Forwarded { future, after } => after.apply(ready!(future.poll(cx))?),
+            StageProjection::Awaited { future } => ready!(future.as_mut().poll(cx))?,
+        };
+        if *this.enclosed {
+            response.extensions_mut().insert(NoStore);
         }
+        Poll::Ready(Ok(response))
     }
 }
 

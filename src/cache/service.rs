@@ -16,7 +16,7 @@ use super::answer;
 use super::body::ResponseBody;
 use super::content;
 use super::exchange::{Begun, Exchange, Plan};
-use super::future::{After, ResponseFuture};
+use super::future::{After, EnclosedBy, ResponseFuture};
 use super::handle::Shared;
 use super::invalidate::Address;
 use super::keyed::{self, HeadKeyed, KeyedBy};
@@ -111,6 +111,29 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (parts, body) = request.into_parts();
+        let enclosed = EnclosedBy::is_in(&parts, &self.core.shared);
+        self.decide(parts, body).enclosed(enclosed)
+    }
+}
+
+impl<S, K> CacheService<S, K> {
+    /// Answers at once, forwards, or asks.
+    fn decide<ReqBody, ResBody>(
+        &mut self,
+        parts: request::Parts,
+        body: ReqBody,
+    ) -> ServiceFuture<S, ReqBody, ResBody>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Send + 'static,
+        K: KeyedBy<ReqBody> + 'static,
+        ReqBody: Body + Send + 'static,
+        ReqBody::Data: Send,
+        ReqBody::Error: Send,
+        ResBody: Body + Send + 'static,
+        ResBody::Error: Send,
+    {
         let (class, facts) = match keyed::admit(&self.core.route, &parts, &body) {
             Ok(admitted) => admitted,
             Err(decision) => return self.forward(parts, body, decision),

@@ -325,3 +325,42 @@ proptest! {
         }
     }
 }
+
+/// What the layer nearest to the handler knows of an answer, an outer one of the same cache does not.
+#[tokio::test]
+async fn of_two_layers_of_one_cache_the_inner_one_alone_stores() {
+    use larder::{NoStore, Tags};
+    use tower::{Layer, ServiceExt};
+
+    let (cache, _clock) = cache();
+    let inner = cache.layer().ttl(MINUTE).tag("route");
+    let outer = cache.layer().ttl(MINUTE);
+    let apart = cache.layer().ttl(MINUTE).vary_on(http::header::ACCEPT);
+    let number = std::sync::atomic::AtomicUsize::new(0);
+    let origin = Origin::new(move |request| {
+        let n = number.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
+        let mut response = text(format!("call {n}"));
+        let lasting = "max-age=60".parse().unwrap();
+        response.headers_mut().insert("cache-control", lasting);
+        match request.uri().path() {
+            "/never" => drop(response.extensions_mut().insert(NoStore)),
+            _ => drop(response.extensions_mut().insert(Tags::new(["answer"]))),
+        }
+        response
+    });
+    for around in [&outer, &apart] {
+        let _ = cache.invalidate_all().await;
+        let stack = around.layer(inner.layer(origin.clone()));
+        let ask = async |uri| {
+            let answer = stack.clone().oneshot(get(uri, &[])).await.unwrap();
+            read(answer).await.text().to_owned()
+        };
+        for tag in ["route", "answer"] {
+            let before = ask("/posts").await;
+            assert_eq!(ask("/posts").await, before, "it is kept");
+            assert_eq!(cache.invalidate_tag(tag).await.entries, Some(1));
+            assert_ne!(ask("/posts").await, before, "{tag}");
+        }
+        assert_ne!(ask("/never").await, ask("/never").await);
+    }
+}
