@@ -106,35 +106,48 @@ fn without_a_key(cache: &Cache) -> Vec<(CacheLayer, Request<Full<Bytes>>, &'stat
     ]
 }
 
+/// Sends a request several times at once, and sees all of them with the origin before it answers.
+async fn bypasses_alone<K>(layer: &CacheLayer<K>, request: Request<Full<Bytes>>, reason: &str)
+where
+    K: larder::cache::KeyedBy<Full<Bytes>> + 'static,
+{
+    const AT_ONCE: usize = 4;
+    let gate = Arc::new(Semaphore::new(0));
+    let origin = Origin::later({
+        let gate = Arc::clone(&gate);
+        move |request| {
+            let gate = Arc::clone(&gate);
+            Box::pin(async move {
+                gate.acquire().await.unwrap().forget();
+                text(everything(&request))
+            })
+        }
+    });
+    let all = (0..AT_ONCE).map(|_| send(layer, &origin, request.clone()));
+    let mut all = pin!(join_all(all));
+    let waiting = poll_fn(|cx| Poll::Ready(all.as_mut().poll(cx).is_pending()));
+    assert!(waiting.await);
+    assert_eq!(
+        origin.calls(),
+        AT_ONCE,
+        "{reason}: nobody waits for another"
+    );
+    gate.add_permits(AT_ONCE);
+    for answer in all.await {
+        let expected = format!("fwd=bypass; detail={reason}");
+        assert_eq!(answer.decision(), expected, "{request:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_request_without_a_key_bypasses_and_waits_for_no_other_one() {
-    const AT_ONCE: usize = 4;
     let (cache, _clock) = cache();
-    for (layer, request, reason) in without_a_key(&cache) {
-        let gate = Arc::new(Semaphore::new(0));
-        let origin = Origin::later({
-            let gate = Arc::clone(&gate);
-            move |request| {
-                let gate = Arc::clone(&gate);
-                Box::pin(async move {
-                    gate.acquire().await.unwrap().forget();
-                    text(everything(&request))
-                })
-            }
-        });
-        let all = (0..AT_ONCE).map(|_| send(&layer, &origin, request.clone()));
-        let mut all = pin!(join_all(all));
-        let waiting = poll_fn(|cx| Poll::Ready(all.as_mut().poll(cx).is_pending()));
-        assert!(waiting.await);
-        assert_eq!(origin.calls(), AT_ONCE, "{reason}: all are with the origin");
-        gate.add_permits(AT_ONCE);
-        for answer in all.await {
-            assert_eq!(
-                answer.decision(),
-                format!("fwd=bypass; detail={reason}"),
-                "{request:?}"
-            );
-        }
+    for (layer, ask, reason) in without_a_key(&cache) {
+        bypasses_alone(&layer, ask.clone(), reason).await;
+        // The same on a route that is keyed by content.
+        let mut post = ask;
+        *post.method_mut() = http::Method::POST;
+        bypasses_alone(&layer.key_body(1024), post, reason).await;
     }
     assert_eq!(cache.stats().entries, 0);
 }

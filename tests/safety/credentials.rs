@@ -166,7 +166,7 @@ async fn the_response_of_a_user_is_out_of_reach_without_that_user() {
 #[tokio::test]
 async fn what_belongs_to_a_user_is_private_downstream_whatever_the_handler_says() {
     let expires = "Fri, 02 Jan 2026 00:00:00 GMT";
-    let rows: [(&'static [(&'static str, &'static str)], &str); 9] = [
+    let rows: [(&'static [(&'static str, &'static str)], &str); 10] = [
         (&[], "private, no-cache"),
         (&[("cache-control", "max-age=9")], "private, max-age=9"),
         (
@@ -179,6 +179,10 @@ async fn what_belongs_to_a_user_is_private_downstream_whatever_the_handler_says(
         ),
         (&[("cdn-cache-control", "max-age=9")], "private, no-cache"),
         (&[("cache-control", "no-store")], "no-store"),
+        (
+            &[("cache-control", "private=\"x-a\", max-age=9")],
+            "private, max-age=9",
+        ),
         (
             &[("cache-control", "private, max-age=9")],
             "private, max-age=9",

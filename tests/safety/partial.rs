@@ -185,19 +185,23 @@ async fn trailers_reach_their_client_and_keep_a_response_out_of_the_store() {
 }
 
 #[tokio::test]
-async fn a_cookie_in_the_trailers_is_never_stored() {
-    // The trailers are not looked into: whatever they carry, the response is left alone.
+async fn trailers_that_come_late_keep_a_response_out_of_the_store() {
+    // Whatever they carry, be it a cookie: a response is stored whole or not at all.
     let (cache, _clock) = cache();
     let layer = cache.layer().ttl(MINUTE);
-    let origin = Origin::new(|_| {
-        http::Response::new(TestBody::new([
-            Step::Yield,
-            Step::Data("abc"),
-            Step::Yield,
-            Step::Trailers,
-        ]))
+    let late = || [Step::Yield, Step::Data("abc"), Step::Yield, Step::Trailers];
+    let unsized_body = Origin::new(move |_| http::Response::new(TestBody::new(late())));
+    send(&layer, &unsized_body, get("/unsized", &[])).await;
+    assert_eq!(cache.stats().entries, 0);
+    // Of a body that has reached its length no more is awaited, so trailers must be announced.
+    let announced = Origin::new(move |_| {
+        let mut response = http::Response::new(TestBody::sized(late(), 3));
+        let names = "set-cookie".parse().unwrap();
+        response.headers_mut().insert("trailer", names);
+        response
     });
-    send(&layer, &origin, get("/", &[])).await;
+    let answer = send(&layer, &announced, get("/announced", &[])).await;
+    assert_eq!(answer.decision(), "fwd=uri-miss; detail=trailers");
     assert_eq!(cache.stats().entries, 0);
 }
 

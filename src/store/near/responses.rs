@@ -399,3 +399,104 @@ impl Hasher for PlacedHasher {
         self.0 = place;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http::StatusCode;
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::policy::stored::{Fence, Head, Times};
+    use crate::store::interned;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+
+    fn responses(capacity: u64) -> Responses {
+        Responses::new(Settings {
+            capacity,
+            largest: 1024,
+            variants: 4,
+            index: true,
+        })
+    }
+
+    /// A kilobyte under this key with these tags, for requests with these fields.
+    fn stored(key: &[u8], tags: &[String], vary: Vec<VaryField>) -> Arc<StoredResponse> {
+        let head = Head {
+            status: StatusCode::OK,
+            common: interned::split(std::iter::empty()).0,
+            lines: Vec::new(),
+            vary,
+            tags: tags.iter().map(|tag| TagHash::named(tag)).collect(),
+            implicit: 0,
+            fence: Fence(0),
+            times: Times {
+                response_time: NOW,
+                born: NOW,
+                fresh_until: NOW.plus(Duration::from_secs(60)),
+                stale_while_revalidate: Duration::ZERO,
+                stale_if_error: Duration::ZERO,
+            },
+        };
+        let body = Bytes::from(vec![b'x'; 1000]);
+        Arc::new(StoredResponse::assemble(key, head, &[body]).unwrap())
+    }
+
+    #[test]
+    fn two_keys_of_one_hash_never_answer_for_each_other() {
+        let (responses, request) = (responses(64 << 10), HeaderMap::new());
+        let finds = |key: &[u8]| matches!(responses.find(7, key, &request), Found::Response(_));
+        responses.insert(7, stored(b"one", &[], vec![]), |_| true);
+        assert!(finds(b"one"));
+        assert!(!finds(b"other"));
+        assert!(matches!(
+            responses.find(7, b"other", &request),
+            Found::Nothing
+        ));
+        // The later one takes the place, and is not a variant of the earlier.
+        responses.insert(7, stored(b"other", &[], vec![]), |_| true);
+        assert_eq!((finds(b"one"), finds(b"other")), (false, true));
+        let dark = VaryField {
+            name: http::HeaderName::from_static("x-theme"),
+            value: Some((*b"dark").into()),
+        };
+        responses.insert(7, stored(b"third", &[], vec![dark]), |_| true);
+        assert!(!finds(b"third"), "this request is not for dark");
+        assert_eq!(responses.len(), 1);
+    }
+
+    #[test]
+    fn the_tag_index_forgets_what_is_evicted_replaced_or_removed() {
+        const PLACES: u64 = 500;
+        let responses = responses(64 << 10);
+        let tags = |place: u64, round: u64| {
+            (0..20)
+                .map(|n| format!("{place}:{round}:{n}"))
+                .collect::<Vec<_>>()
+        };
+        for round in 0..3 {
+            for place in 0..PLACES {
+                let key = place.to_be_bytes();
+                responses.insert(place, stored(&key, &tags(place, round), vec![]), |_| true);
+            }
+        }
+        let indexed = || {
+            (0..3)
+                .flat_map(|round| (0..PLACES).flat_map(move |place| tags(place, round)))
+                .map(|tag| {
+                    let places = responses.places_of(&[TagHash::named(&tag)]);
+                    places.expect("there is an index").len() as u64
+                })
+                .sum::<u64>()
+        };
+        assert!(responses.len() < PLACES / 5, "most were evicted");
+        assert_eq!(indexed(), 20 * responses.len());
+        for place in 0..PLACES {
+            responses.remove(place, |_| true);
+        }
+        assert_eq!((responses.len(), indexed()), (0, 0));
+    }
+}
