@@ -1,20 +1,37 @@
 //! Writing answers: from store, and the fields that every answer gets.
 
+use std::time::Duration;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body::Body;
 
 use super::body::ResponseBody;
-use super::service::Core;
+use super::core::Core;
 use super::status;
 use crate::clock::Timestamp;
 use crate::header::cache_control::{CacheControl, Fields};
 use crate::header::list;
-use crate::policy::decision::Decision;
+use crate::policy::decision::{ttl_parameter, Decision};
 use crate::policy::stored::StoredResponse;
 use crate::store::interned::CACHE_STATUS;
 
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+
+/// The answer from a response that is fresh for `left`.
+pub(crate) fn fresh<R: Body>(
+    core: &Core,
+    stored: &StoredResponse,
+    left: Duration,
+    method: &Method,
+    now: Timestamp,
+) -> Response<ResponseBody<R>> {
+    let decision = Decision::Hit {
+        ttl: ttl_parameter(Ok(left)),
+        detail: None,
+    };
+    from_store(core, stored, &decision, method, now)
+}
 
 /// An answer from store, for `GET` or (without the content) for `HEAD`.
 pub(crate) fn from_store<B: Body>(

@@ -20,11 +20,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 use pin_project_lite::pin_project;
 
-use super::publish::Publication;
+use super::publish::{Publication, Published};
 use crate::policy::decision::Reason;
 
 pin_project! {
@@ -43,6 +44,9 @@ pin_project! {
         Copied { fill: Arc<Mutex<Fill<B>>> },
     }
 }
+
+/// What a call of the service comes to.
+pub(crate) type Answer<R, E> = Result<Response<ResponseBody<R>>, E>;
 
 impl<B: Body> ResponseBody<B> {
     pub(crate) fn passed(body: B) -> Self {
@@ -158,9 +162,6 @@ impl<B: Body> fmt::Debug for ResponseBody<B> {
         })
     }
 }
-
-/// Whether a response was stored, or why not, where there is a reason to give.
-pub(crate) type Published = Result<(), Option<Reason>>;
 
 /// The inner body with the copy that is made of it, shared by the client's body and the pump.
 struct Fill<B: Body> {

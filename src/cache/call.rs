@@ -14,14 +14,14 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::answer;
-use super::body::ResponseBody;
+use super::body::{Answer, ResponseBody};
 use super::collapse::{Leader, Outcome};
-use super::exchange::{Answer, Plan};
+use super::core::Core;
 use super::future::{carry_out, EnclosedBy};
 use super::keyed;
 use super::lookup::Missing;
+use super::lookup::Plan;
 use super::publish::{is_lasting, is_worth_keeping, Filing, Publication};
-use super::service::Core;
 use super::signals::{CacheFor, NoStore, Tags};
 use crate::clock::Timestamp;
 use crate::policy::decision::{Decision, Reason};

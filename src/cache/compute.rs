@@ -11,7 +11,8 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 
 use super::collapse::{Join, Leader, Outcome};
-use super::handle::{Cache, Shared};
+use super::core::Shared;
+use super::handle::Cache;
 use super::stats::Counted;
 use crate::policy::key::{Class, KeyWriter, Label};
 use crate::policy::reuse::{reuse, Reuse};

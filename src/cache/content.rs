@@ -10,11 +10,12 @@ use tower_service::Service;
 
 use super::answer;
 use super::body::ResponseBody;
+use super::core::Core;
 use super::exchange::{Begun, Exchange};
 use super::future::After;
 use super::invalidate::CachedMethod;
 use super::keyed::KeyedBy;
-use super::service::{consult, fresh, Consulted, Core};
+use super::lookup::{consult, Consulted};
 use crate::policy::decision::{Decision, Forward, Reason};
 use crate::policy::key::Class;
 use crate::policy::request::RequestFacts;
@@ -50,7 +51,7 @@ where
     let body = K::rebuild(content).expect("a route with `key_body` is keyed by content");
     let mut response = match consult(&core, &parts, class, facts, Some(&digest)) {
         Ok(Consulted::Fresh { stored, left, now }) => {
-            fresh(&core, &stored, left, &parts.method, now)
+            answer::fresh(&core, &stored, left, &parts.method, now)
         }
         Ok(Consulted::Otherwise(found, plan)) => {
             match Exchange::begin(core, inner, parts, body, *plan, found) {

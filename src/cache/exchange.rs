@@ -19,28 +19,17 @@ use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::answer;
-use super::body::ResponseBody;
+use super::body::{Answer, ResponseBody};
 use super::call::{stale_on_error, Call};
 use super::collapse::{Join, Leader, Outcome};
-use super::lookup::{look_up, Lookup, Missing};
-use super::service::{fresh, Core};
+use super::core::Core;
+use super::lookup::{look_up, Lookup, Missing, Plan};
 use super::stats::Counted;
-use crate::clock::Timestamp;
 use crate::header::cache_control::CacheControl;
 use crate::policy::decision::{ttl_parameter, Decision, Forward, Reason};
-use crate::policy::request::RequestFacts;
 use crate::policy::reuse::{reuse, Allowance, Reuse};
 use crate::policy::stored::{selecting_fields, StoredResponse};
 use crate::store::invalidation::Validity;
-
-/// What is known of a request that was looked up.
-pub(crate) struct Plan {
-    pub(crate) key: Arc<[u8]>,
-    pub(crate) place: u64,
-    pub(crate) facts: RequestFacts,
-    pub(crate) directives: Option<CacheControl>,
-    pub(crate) now: Timestamp,
-}
 
 /// A request on its way to the inner service.
 pub(crate) struct Exchange<S, B> {
@@ -59,8 +48,6 @@ pub(crate) enum Begun<S, B, R: Body> {
     Answered(Response<ResponseBody<R>>),
     Asking(Box<Exchange<S, B>>),
 }
-
-pub(crate) type Answer<R, E> = Result<Response<ResponseBody<R>>, E>;
 
 impl<S, B, R> Exchange<S, B>
 where
@@ -214,7 +201,7 @@ where
             now,
         ) {
             Lookup::Fresh { stored, left } => {
-                let answer = fresh(&self.core, &stored, left, &parts.method, now);
+                let answer = answer::fresh(&self.core, &stored, left, &parts.method, now);
                 Some((stored, answer))
             }
             _ => None,

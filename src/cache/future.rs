@@ -12,9 +12,9 @@ use pin_project_lite::pin_project;
 
 use super::answer;
 use super::body::ResponseBody;
-use super::handle::Shared;
+use super::core::Core;
+use super::core::Shared;
 use super::invalidate::{Address, CachedMethod};
-use super::service::Core;
 use super::signals::{CacheFor, Invalidations, NoStore, Tags};
 use crate::policy::decision::Decision;
 

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use http::header::HeaderValue;
 
 use super::collapse::Flights;
+use super::core::Shared;
 use super::invalidate::{self, Invalidating};
 use super::layer::CacheLayer;
+use super::limits::Limits;
 use super::signals::Invalidate;
 use super::stats::{Counters, Stats};
 use super::status::{CacheStatus, MAX_NAME};
@@ -15,8 +17,7 @@ use super::uncacheable::Uncacheable;
 use super::watch::WatchLayer;
 use crate::clock::Clock;
 use crate::error::ConfigError;
-use crate::policy::stored::StoredResponse;
-use crate::store::invalidation::{InvalidationClock, Validity};
+use crate::store::invalidation::InvalidationClock;
 use crate::store::near::{Responses, Settings};
 
 /// One cache: layers come from it, handlers hold it. A clone is the same cache.
@@ -25,33 +26,6 @@ use crate::store::near::{Responses, Settings};
 #[derive(Clone)]
 pub struct Cache {
     pub(crate) shared: Arc<Shared>,
-}
-
-/// What all layers and handles of one cache share.
-pub(crate) struct Shared {
-    pub(crate) limits: Limits,
-    pub(crate) namespace: String,
-    pub(crate) status: CacheStatus,
-    pub(crate) clock: Clock,
-    pub(crate) responses: Responses,
-    pub(crate) invalidation: InvalidationClock,
-    pub(crate) flights: Arc<Flights>,
-    pub(crate) uncacheable: Uncacheable,
-    pub(crate) counters: Counters,
-}
-
-/// Everything that is bounded, with its bound.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) capacity: u64,
-    pub(crate) body: u64,
-    pub(crate) tags: usize,
-    pub(crate) tag_length: usize,
-    pub(crate) variants: usize,
-    pub(crate) vary_fields: usize,
-    pub(crate) key: usize,
-    pub(crate) head: usize,
-    pub(crate) waiters: usize,
 }
 
 impl Cache {
@@ -115,12 +89,6 @@ impl Cache {
             bytes: shared.responses.weight(),
             ..shared.counters.snapshot()
         }
-    }
-}
-
-impl Shared {
-    pub(crate) fn validity(&self, stored: &StoredResponse) -> Validity {
-        self.invalidation.validity(stored.fence(), stored.tags())
     }
 }
 
@@ -332,52 +300,6 @@ impl CacheBuilder {
             return Err(ConfigError::new(
                 "the name in Cache-Status is a token of at most 64 letters (RFC 9211)",
                 "`.name(\"shop-cache\")`",
-            ));
-        }
-        Ok(())
-    }
-}
-
-impl Limits {
-    fn validate(&self) -> Result<(), ConfigError> {
-        let bounds = [
-            (self.capacity, "capacity", "`.capacity(64 << 20)`"),
-            (self.body, "body limit", "`.body_limit(1 << 20)`"),
-            (self.tags as u64, "limit of tags", "`.max_tags(64)`"),
-            (
-                self.tag_length as u64,
-                "length of a tag",
-                "`.max_tag_length(256)`",
-            ),
-            (
-                self.head as u64,
-                "limit of the head",
-                "`.max_head(16 << 10)`",
-            ),
-            (
-                self.variants as u64,
-                "limit of variants",
-                "`.max_variants(16)`",
-            ),
-            (self.key as u64, "limit of the key", "`.max_key(4096)`"),
-            (
-                self.waiters as u64,
-                "limit of waiters",
-                "`.max_waiters(1024)`, and `.no_collapsing()` on a route where nobody should wait",
-            ),
-        ];
-        if let Some((_, what, instead)) = bounds.iter().find(|(bound, ..)| *bound == 0) {
-            let problem = format!("a {what} of zero stores nothing");
-            return Err(ConfigError::new(problem, *instead));
-        }
-        let least = self.body.saturating_mul(2);
-        if least > self.capacity {
-            return Err(ConfigError::new(
-                format!(
-                    "a body limit of {} bytes does not fit into a capacity of {} bytes",
-                    self.body, self.capacity
-                ),
-                format!("`.capacity({least})` or more, or a smaller `.body_limit(..)`"),
             ));
         }
         Ok(())

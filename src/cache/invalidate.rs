@@ -8,7 +8,7 @@ use std::vec;
 
 use http::{request, Extensions, HeaderMap, Method, StatusCode};
 
-use super::handle::Shared;
+use super::core::Shared;
 use super::keyed;
 use super::signals::{Invalidate, Invalidations, Target};
 use super::stats::Counted;

@@ -7,7 +7,7 @@ use http::header::{self, HeaderValue};
 use http::{request, Method, Uri};
 use http_body::Body;
 
-use super::handle::Shared;
+use super::core::Shared;
 use super::route::Route;
 use super::user;
 use crate::header::first_line;

@@ -10,10 +10,11 @@ use http::header::HeaderName;
 use http::{request, response, StatusCode};
 use tower_layer::Layer;
 
-use super::handle::Shared;
+use super::core::Core;
+use super::core::Shared;
 use super::keyed::{BodyKeyed, HeadKeyed};
 use super::route::{ClientCache, Route};
-use super::service::{CacheService, Core};
+use super::service::CacheService;
 use crate::error::{ConfigError, KeyError};
 use crate::policy::key::QueryRule;
 use crate::policy::tag::TagTemplate;

@@ -1,18 +1,91 @@
 //! Asking the store: may what is kept under a key answer this request?
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{header, request, HeaderMap, Method};
 
-use super::handle::Shared;
+use super::core::{Core, Shared};
+use super::keyed;
+use super::route::Route;
 use crate::clock::Timestamp;
 use crate::header::cache_control::CacheControl;
-use crate::policy::decision::Forward;
-use crate::policy::reuse::{reuse, Allowance, Reuse};
+use crate::policy::decision::{Forward, Reason};
+use crate::policy::key::Class;
+use crate::policy::request::RequestFacts;
+use crate::policy::reuse::{refreshes_early, reuse, Allowance, Reuse};
 use crate::policy::stored::StoredResponse;
+use crate::policy::tag::TagHash;
 use crate::store::invalidation::Validity;
 use crate::store::near::Found;
+
+/// What the store says of a request.
+pub(crate) enum Consulted {
+    /// A fresh response, and nothing else to do.
+    Fresh {
+        stored: Arc<StoredResponse>,
+        left: Duration,
+        now: Timestamp,
+    },
+    Otherwise(Lookup, Box<Plan>),
+}
+
+/// Makes the key of a request and asks the store; an error is the reason to bypass the cache.
+pub(crate) fn consult(
+    core: &Core,
+    parts: &request::Parts,
+    class: Class,
+    facts: RequestFacts,
+    content: Option<&[u8; 32]>,
+) -> Result<Consulted, Reason> {
+    let shared = &core.shared;
+    let now = shared.clock.now();
+    let directives = request_directives(&core.route, &facts, &parts.headers);
+    with_scratch(|key| {
+        keyed::write_key(shared, &core.route, parts, class, content, key)?;
+        let place = shared.responses.place(key);
+        match look_up(shared, place, key, &parts.headers, directives.as_ref(), now) {
+            Lookup::Fresh { stored, left } if !is_due(core, &stored, &parts.method, now) => {
+                Ok(Consulted::Fresh { stored, left, now })
+            }
+            found => {
+                let plan = Plan {
+                    key: Arc::from(key.as_slice()),
+                    place,
+                    facts,
+                    directives,
+                    now,
+                };
+                Ok(Consulted::Otherwise(found, Box::new(plan)))
+            }
+        }
+    })
+}
+
+/// Whether a response, although fresh, is to be refreshed by this request.
+pub(crate) fn is_due(
+    core: &Core,
+    stored: &StoredResponse,
+    method: &Method,
+    now: Timestamp,
+) -> bool {
+    let Some(fraction) = core.route.early_refresh else {
+        return false;
+    };
+    let mix = |mixed, tag: &TagHash| mixed ^ tag.0;
+    let jitter = stored.tags().iter().fold(stored.fence().0, mix);
+    *method != Method::HEAD && refreshes_early(stored.times(), fraction, jitter, now)
+}
+
+/// What is known of a request that was looked up.
+pub(crate) struct Plan {
+    pub(crate) key: Arc<[u8]>,
+    pub(crate) place: u64,
+    pub(crate) facts: RequestFacts,
+    pub(crate) directives: Option<CacheControl>,
+    pub(crate) now: Timestamp,
+}
 
 /// What a look-up found.
 pub(crate) enum Lookup {
@@ -80,4 +153,36 @@ pub(crate) fn look_up(
             missing(Forward::Stale, Some(stored), false)
         }
     }
+}
+
+/// The request's own directives, where it has any and the route heeds them.
+fn request_directives(
+    route: &Route,
+    facts: &RequestFacts,
+    headers: &HeaderMap,
+) -> Option<CacheControl> {
+    if route.ignore_client_directives || !(facts.cache_control || facts.pragma) {
+        return None;
+    }
+    if facts.cache_control {
+        return Some(CacheControl::parse(headers.get_all(header::CACHE_CONTROL)));
+    }
+    // `Pragma: no-cache` from clients that know nothing else (RFC 9111 §5.4).
+    let pragma = CacheControl::parse(headers.get_all(header::PRAGMA));
+    Some(CacheControl {
+        no_cache: pragma.no_cache,
+        ..CacheControl::default()
+    })
+}
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Lends a buffer for a key, so that a hit allocates none.
+fn with_scratch<T>(work: impl FnOnce(&mut Vec<u8>) -> Result<T, Reason>) -> Result<T, Reason> {
+    let mut scratch = SCRATCH.take();
+    let result = work(&mut scratch);
+    SCRATCH.set(scratch);
+    result
 }

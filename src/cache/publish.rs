@@ -6,10 +6,9 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{response, StatusCode};
 
-use super::body::Published;
 use super::collapse::{Leader, Outcome, PumpOffer};
-use super::handle::Shared;
-use super::service::Core;
+use super::core::Core;
+use super::core::Shared;
 use super::stats::Counted;
 use crate::clock::Timestamp;
 use crate::policy::decision::Reason;
@@ -86,6 +85,9 @@ fn stored_lines(headers: &HeaderMap) -> (&'static HeaderMap, Vec<(HeaderName, He
         .collect();
     interned::split(headers.iter().filter(|(name, _)| is_stored(name, &listed)))
 }
+
+/// Whether a response was stored, or why not, where there is a reason to give.
+pub(crate) type Published = Result<(), Option<Reason>>;
 
 /// A response in the making, with the flight that waits for it.
 pub(crate) struct Publication {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::header::{HeaderName, HeaderValue};
 use http::{request, response, StatusCode};
 
-use super::handle::Limits;
+use super::limits::Limits;
 use crate::error::{ConfigError, KeyError};
 use crate::policy::key::QueryRule;
 use crate::policy::storing::{never_stored, Rules};

@@ -1,35 +1,26 @@
 //! [`CacheService`]: decides, in one synchronous step where it can, who answers a request.
 
-use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use http::header::{HeaderMap, HeaderValue};
-use http::{header, request, Method, Request, Response};
+use http::{request, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
 use super::answer;
 use super::body::ResponseBody;
 use super::content;
-use super::exchange::{Begun, Exchange, Plan};
+use super::core::Core;
+use super::exchange::{Begun, Exchange};
 use super::future::{After, EnclosedBy, ResponseFuture};
-use super::handle::Shared;
 use super::invalidate::Address;
 use super::keyed::{self, HeadKeyed, KeyedBy};
-use super::lookup::{look_up, Lookup};
-use super::route::Route;
-use crate::clock::Timestamp;
-use crate::header::cache_control::CacheControl;
-use crate::policy::decision::{ttl_parameter, Decision, Forward, Reason};
+use super::lookup::{consult, Consulted};
+use crate::policy::decision::{Decision, Forward};
 use crate::policy::key::Class;
-use crate::policy::request::{is_safe, RequestFacts};
-use crate::policy::reuse::refreshes_early;
-use crate::policy::stored::StoredResponse;
-use crate::policy::tag::TagHash;
+use crate::policy::request::is_safe;
 
 /// The service of a [`CacheLayer`](crate::CacheLayer).
 ///
@@ -39,24 +30,6 @@ pub struct CacheService<S, K = HeadKeyed> {
     inner: S,
     core: Arc<Core>,
     keyed: PhantomData<fn() -> K>,
-}
-
-/// One route of one cache.
-pub(crate) struct Core {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) route: Route,
-    pub(crate) default_cache_control: HeaderValue,
-}
-
-impl Core {
-    pub(crate) fn new(shared: Arc<Shared>, route: Route) -> Arc<Self> {
-        let default_cache_control = route.default_cache_control();
-        Arc::new(Self {
-            shared,
-            route,
-            default_cache_control,
-        })
-    }
 }
 
 impl<S, K> CacheService<S, K> {
@@ -146,7 +119,7 @@ impl<S, K> CacheService<S, K> {
         }
         match consult(&self.core, &parts, class, facts, None) {
             Ok(Consulted::Fresh { stored, left, now }) => {
-                let response = fresh(&self.core, &stored, left, &parts.method, now);
+                let response = answer::fresh(&self.core, &stored, left, &parts.method, now);
                 ResponseFuture::ready(response)
             }
             Ok(Consulted::Otherwise(found, plan)) => {
@@ -196,109 +169,4 @@ impl<S, K> CacheService<S, K> {
         };
         ResponseFuture::forward(self.inner.call(Request::from_parts(parts, body)), after)
     }
-}
-
-/// What the store says of a request.
-pub(crate) enum Consulted {
-    /// A fresh response, and nothing else to do.
-    Fresh {
-        stored: Arc<StoredResponse>,
-        left: Duration,
-        now: Timestamp,
-    },
-    Otherwise(Lookup, Box<Plan>),
-}
-
-/// Makes the key of a request and asks the store; an error is the reason to bypass the cache.
-pub(crate) fn consult(
-    core: &Core,
-    parts: &request::Parts,
-    class: Class,
-    facts: RequestFacts,
-    content: Option<&[u8; 32]>,
-) -> Result<Consulted, Reason> {
-    let shared = &core.shared;
-    let now = shared.clock.now();
-    let directives = request_directives(&core.route, &facts, &parts.headers);
-    with_scratch(|key| {
-        keyed::write_key(shared, &core.route, parts, class, content, key)?;
-        let place = shared.responses.place(key);
-        match look_up(shared, place, key, &parts.headers, directives.as_ref(), now) {
-            Lookup::Fresh { stored, left } if !is_due(core, &stored, &parts.method, now) => {
-                Ok(Consulted::Fresh { stored, left, now })
-            }
-            found => {
-                let plan = Plan {
-                    key: Arc::from(key.as_slice()),
-                    place,
-                    facts,
-                    directives,
-                    now,
-                };
-                Ok(Consulted::Otherwise(found, Box::new(plan)))
-            }
-        }
-    })
-}
-
-/// Whether a response, although fresh, is to be refreshed by this request.
-pub(crate) fn is_due(
-    core: &Core,
-    stored: &StoredResponse,
-    method: &Method,
-    now: Timestamp,
-) -> bool {
-    let Some(fraction) = core.route.early_refresh else {
-        return false;
-    };
-    let mix = |mixed, tag: &TagHash| mixed ^ tag.0;
-    let jitter = stored.tags().iter().fold(stored.fence().0, mix);
-    *method != Method::HEAD && refreshes_early(stored.times(), fraction, jitter, now)
-}
-
-/// The answer from a response that is fresh for `left`.
-pub(crate) fn fresh<R: Body>(
-    core: &Core,
-    stored: &StoredResponse,
-    left: Duration,
-    method: &Method,
-    now: Timestamp,
-) -> Response<ResponseBody<R>> {
-    let decision = Decision::Hit {
-        ttl: ttl_parameter(Ok(left)),
-        detail: None,
-    };
-    answer::from_store(core, stored, &decision, method, now)
-}
-
-/// The request's own directives, where it has any and the route heeds them.
-fn request_directives(
-    route: &Route,
-    facts: &RequestFacts,
-    headers: &HeaderMap,
-) -> Option<CacheControl> {
-    if route.ignore_client_directives || !(facts.cache_control || facts.pragma) {
-        return None;
-    }
-    if facts.cache_control {
-        return Some(CacheControl::parse(headers.get_all(header::CACHE_CONTROL)));
-    }
-    // `Pragma: no-cache` from clients that know nothing else (RFC 9111 §5.4).
-    let pragma = CacheControl::parse(headers.get_all(header::PRAGMA));
-    Some(CacheControl {
-        no_cache: pragma.no_cache,
-        ..CacheControl::default()
-    })
-}
-
-thread_local! {
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// Lends a buffer for a key, so that a hit allocates none.
-fn with_scratch<T>(work: impl FnOnce(&mut Vec<u8>) -> Result<T, Reason>) -> Result<T, Reason> {
-    let mut scratch = SCRATCH.take();
-    let result = work(&mut scratch);
-    SCRATCH.set(scratch);
-    result
 }

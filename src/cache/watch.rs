@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::handle::Shared;
+use super::core::Shared;
 use super::invalidate::Address;
 
 /// A [`Layer`] for a whole router, made by [`Cache::watch`](crate::Cache::watch).
