@@ -1,5 +1,6 @@
 //! Writing answers: from store, and the fields that every answer gets.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -18,45 +19,71 @@ use crate::store::interned::CACHE_STATUS;
 
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
-/// The answer from a response that is fresh for `left`.
-pub(crate) fn fresh<R: Body>(
-    core: &Core,
-    stored: &StoredResponse,
-    left: Duration,
-    method: &Method,
-    now: Timestamp,
-) -> Response<ResponseBody<R>> {
-    let decision = Decision::Hit {
-        ttl: ttl_parameter(Ok(left)),
-        detail: None,
-    };
-    from_store(core, stored, &decision, method, now)
+/// An answer from store that is decided and not yet written: small to hand around, and written where
+/// it is wanted.
+pub(crate) struct Hit {
+    stored: Arc<StoredResponse>,
+    age: HeaderValue,
+    /// None where the route does not show it.
+    status: Option<HeaderValue>,
+    head_request: bool,
 }
 
-/// An answer from store, for `GET` or (without the content) for `HEAD`.
-pub(crate) fn from_store<B: Body>(
-    core: &Core,
-    stored: &StoredResponse,
-    decision: &Decision,
-    method: &Method,
-    now: Timestamp,
-) -> Response<ResponseBody<B>> {
-    let head_request = *method == Method::HEAD;
-    let body = if head_request {
-        bytes::Bytes::new()
-    } else {
-        stored.body()
-    };
-    let age = status::age(now.since(stored.times().born).as_secs());
-    let mut headers = fields_from_store(core, stored, decision, age);
-    if head_request {
-        tell_length(stored, &mut headers);
+impl Hit {
+    /// Answers with a stored response.
+    pub(crate) fn new(
+        core: &Core,
+        stored: Arc<StoredResponse>,
+        decision: &Decision,
+        method: &Method,
+        now: Timestamp,
+    ) -> Self {
+        note(core, decision);
+        let shows_status = core.route.cache_status;
+        Self {
+            age: status::age(now.since(stored.times().born).as_secs()),
+            status: shows_status.then(|| core.shared.status.field(decision)),
+            head_request: *method == Method::HEAD,
+            stored,
+        }
     }
-    note(core, decision);
-    let mut response = Response::new(ResponseBody::stored(body));
-    *response.status_mut() = stored.status();
-    *response.headers_mut() = headers;
-    response
+
+    /// Answers with a response that is fresh for `left`.
+    pub(crate) fn fresh(
+        core: &Core,
+        stored: Arc<StoredResponse>,
+        left: Duration,
+        method: &Method,
+        now: Timestamp,
+    ) -> Self {
+        let decision = Decision::Hit {
+            ttl: ttl_parameter(Ok(left)),
+            detail: None,
+        };
+        Self::new(core, stored, &decision, method, now)
+    }
+
+    /// Writes the answer, for `GET` or (without the content) for `HEAD`.
+    pub(crate) fn into_response<B: Body>(self) -> Response<ResponseBody<B>> {
+        let Self {
+            stored,
+            age,
+            status,
+            head_request,
+        } = self;
+        let mut headers = fields(&stored, age, status);
+        let code = stored.status();
+        let body = if head_request {
+            tell_length(&stored, &mut headers);
+            ResponseBody::whole(bytes::Bytes::new())
+        } else {
+            ResponseBody::stored(stored)
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = code;
+        *response.headers_mut() = headers;
+        response
+    }
 }
 
 /// The length that `GET` would have; a 204 has none (RFC 9110 §8.6).
@@ -67,36 +94,32 @@ fn tell_length(stored: &StoredResponse, headers: &mut HeaderMap) {
 }
 
 /// The stored fields, with `Age`, and `Cache-Status` behind what caches nearer the origin wrote.
-fn fields_from_store(
-    core: &Core,
-    stored: &StoredResponse,
-    decision: &Decision,
-    age: HeaderValue,
-) -> HeaderMap {
+fn fields(stored: &StoredResponse, age: HeaderValue, status: Option<HeaderValue>) -> HeaderMap {
     let mut headers = stored.common().clone();
-    let mut ours = core
-        .route
-        .cache_status
-        .then(|| core.shared.status.field(decision));
     let upstream = stored.lines().iter().any(|(name, _)| *name == CACHE_STATUS);
-    if upstream || ours.is_none() {
+    if upstream || status.is_none() {
         headers.remove(CACHE_STATUS);
     }
     // The common fields have places for both: filling them in passing is cheaper than asking for
     // each by its name.
-    let mut age = Some(age);
+    let (mut age, mut status) = (Some(age), status);
     for (name, place) in &mut headers {
-        if *name == header::AGE {
-            age.take().into_iter().for_each(|age| *place = age);
+        let value = if *name == header::AGE {
+            age.take()
         } else if *name == CACHE_STATUS {
-            ours.take().into_iter().for_each(|ours| *place = ours);
+            status.take()
+        } else {
+            continue;
+        };
+        if let Some(value) = value {
+            *place = value;
         }
     }
     for (name, value) in stored.lines() {
         headers.append(name.clone(), value.clone());
     }
-    if let Some(ours) = ours {
-        headers.append(CACHE_STATUS, ours);
+    if let Some(status) = status {
+        headers.append(CACHE_STATUS, status);
     }
     headers
 }

@@ -27,6 +27,7 @@ use pin_project_lite::pin_project;
 
 use super::publish::{Publication, Published};
 use crate::policy::decision::Reason;
+use crate::policy::stored::StoredResponse;
 
 pin_project! {
     /// The body of every answer of [`CacheService`](super::CacheService).
@@ -40,7 +41,8 @@ pin_project! {
     #[project = KindProjection]
     enum Kind<B: Body> {
         Passed { #[pin] body: B },
-        Stored { body: Bytes },
+        Stored { response: Option<Arc<StoredResponse>> },
+        Whole { body: Bytes },
         Copied { fill: Arc<Mutex<Fill<B>>> },
     }
 }
@@ -55,9 +57,19 @@ impl<B: Body> ResponseBody<B> {
         }
     }
 
-    pub(crate) fn stored(body: Bytes) -> Self {
+    /// The content of a stored response.
+    pub(crate) fn stored(response: Arc<StoredResponse>) -> Self {
         Self {
-            kind: Kind::Stored { body },
+            kind: Kind::Stored {
+                response: Some(response),
+            },
+        }
+    }
+
+    /// Content that is there in one piece.
+    pub(crate) fn whole(body: Bytes) -> Self {
+        Self {
+            kind: Kind::Whole { body },
         }
     }
 }
@@ -65,7 +77,7 @@ impl<B: Body> ResponseBody<B> {
 /// An empty body, for layers further out that answer by themselves, as tower-http's `Timeout` does.
 impl<B: Body> Default for ResponseBody<B> {
     fn default() -> Self {
-        Self::stored(Bytes::new())
+        Self::whole(Bytes::new())
     }
 }
 
@@ -86,7 +98,7 @@ where
         while fill.copy.is_some() && fill.pull(cx).is_ready() {}
         let published = fill.published;
         if let Some(body) = fill.take_whole() {
-            return (Self::stored(body), published);
+            return (Self::whole(body), published);
         }
         let fill = Arc::new(Mutex::new(fill));
         Fill::offer_pump(&fill);
@@ -128,10 +140,11 @@ impl<B: Body> Body for ResponseBody<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().kind.project() {
             KindProjection::Passed { body } => body.poll_frame(cx).map_ok(into_bytes),
-            KindProjection::Stored { body } => {
-                let body = std::mem::take(body);
-                Poll::Ready((!body.is_empty()).then(|| Ok(Frame::data(body))))
+            KindProjection::Stored { response } => {
+                let body = response.take().map(|response| response.body());
+                Poll::Ready(body.and_then(only_frame))
             }
+            KindProjection::Whole { body } => Poll::Ready(only_frame(std::mem::take(body))),
             KindProjection::Copied { fill } => fill.lock().poll_client(cx),
         }
     }
@@ -139,7 +152,8 @@ impl<B: Body> Body for ResponseBody<B> {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Passed { body } => body.is_end_stream(),
-            Kind::Stored { body } => body.is_empty(),
+            Kind::Whole { body } => body.is_empty(),
+            Kind::Stored { response } => remaining(response) == 0,
             Kind::Copied { fill } => fill.lock().is_end_stream(),
         }
     }
@@ -147,7 +161,8 @@ impl<B: Body> Body for ResponseBody<B> {
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Passed { body } => body.size_hint(),
-            Kind::Stored { body } => SizeHint::with_exact(body.len() as u64),
+            Kind::Whole { body } => SizeHint::with_exact(body.len() as u64),
+            Kind::Stored { response } => SizeHint::with_exact(remaining(response)),
             Kind::Copied { fill } => fill.lock().size_hint(),
         }
     }
@@ -157,10 +172,22 @@ impl<B: Body> fmt::Debug for ResponseBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             Kind::Passed { .. } => "ResponseBody::Passed",
+            Kind::Whole { .. } => "ResponseBody::Whole",
             Kind::Stored { .. } => "ResponseBody::Stored",
             Kind::Copied { .. } => "ResponseBody::Copied",
         })
     }
+}
+
+/// The one frame of content that is there already, if it has any bytes.
+fn only_frame<E>(body: Bytes) -> Option<Result<Frame<Bytes>, E>> {
+    (!body.is_empty()).then(|| Ok(Frame::data(body)))
+}
+
+fn remaining(response: &Option<Arc<StoredResponse>>) -> u64 {
+    response
+        .as_ref()
+        .map_or(0, |response| response.body_length())
 }
 
 /// The inner body with the copy that is made of it, shared by the client's body and the pump.

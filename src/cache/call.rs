@@ -13,7 +13,7 @@ use http::{header, request, response, Method, Request, Response, StatusCode};
 use http_body::Body;
 use tower_service::Service;
 
-use super::answer;
+use super::answer::{self, Hit};
 use super::body::{Answer, ResponseBody};
 use super::collapse::{Leader, Outcome};
 use super::core::Core;
@@ -213,7 +213,7 @@ fn instead_of_error<R: Body>(
         detail: Some(Reason::StaleIfError),
     };
     let now = core.shared.clock.now();
-    Some(answer::from_store(core, &stored, &decision, method, now))
+    Some(Hit::new(core, stored, &decision, method, now).into_response())
 }
 
 pub(crate) fn stale_on_error(core: &Core, missing: &Missing) -> Option<Arc<StoredResponse>> {

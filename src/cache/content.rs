@@ -8,7 +8,7 @@ use http_body::Body;
 use sha2::{Digest, Sha256};
 use tower_service::Service;
 
-use super::answer;
+use super::answer::{self, Hit};
 use super::body::ResponseBody;
 use super::core::Core;
 use super::exchange::{Begun, Exchange};
@@ -51,11 +51,11 @@ where
     let body = K::rebuild(content).expect("a route with `key_body` is keyed by content");
     let mut response = match consult(&core, &parts, class, facts, Some(&digest)) {
         Ok(Consulted::Fresh { stored, left, now }) => {
-            answer::fresh(&core, &stored, left, &parts.method, now)
+            Hit::fresh(&core, stored, left, &parts.method, now).into_response()
         }
         Ok(Consulted::Otherwise(found, plan)) => {
             match Exchange::begin(core, inner, parts, body, *plan, found) {
-                Begun::Answered(response) => response,
+                Begun::Answered(hit) => hit.into_response(),
                 Begun::Asking(exchange) => exchange.run().await?,
             }
         }
@@ -112,7 +112,7 @@ async fn read<B: Body>(body: B, limit: u64) -> Option<Bytes> {
 
 /// The client broke off its request: there is nothing to forward.
 fn unreadable<R: Body>(core: &Core) -> Response<ResponseBody<R>> {
-    let mut response = Response::new(ResponseBody::stored(Bytes::new()));
+    let mut response = Response::new(ResponseBody::whole(Bytes::new()));
     *response.status_mut() = StatusCode::BAD_REQUEST;
     let decision = Decision::Refused {
         detail: Reason::RequestBodyBroken,

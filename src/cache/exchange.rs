@@ -18,7 +18,7 @@ use http_body::Body;
 use tokio::runtime::Handle;
 use tower_service::Service;
 
-use super::answer;
+use super::answer::{self, Hit};
 use super::body::{Answer, ResponseBody};
 use super::call::{stale_on_error, Call};
 use super::collapse::{Join, Leader, Outcome};
@@ -44,8 +44,8 @@ pub(crate) struct Exchange<S, B> {
 }
 
 /// What became of a request at once.
-pub(crate) enum Begun<S, B, R: Body> {
-    Answered(Response<ResponseBody<R>>),
+pub(crate) enum Begun<S, B> {
+    Answered(Hit),
     Asking(Box<Exchange<S, B>>),
 }
 
@@ -127,12 +127,12 @@ where
             let left = give_up.since(shared.clock.now()).min(deadline);
             match follower.wait(&shared.clock, left).await {
                 Some(Outcome::Published(stored)) if self.accepts(&stored) => {
-                    return Ok(self.collapsed(&stored, None));
+                    return Ok(self.collapsed(stored, None));
                 }
                 Some(Outcome::Published(_)) => {}
                 Some(Outcome::Failed) => {
                     if let Some(stored) = self.stale_on_error() {
-                        return Ok(self.collapsed(&stored, Some(Reason::StaleIfError)));
+                        return Ok(self.collapsed(stored, Some(Reason::StaleIfError)));
                     }
                 }
                 Some(Outcome::Unstorable) => return self.call(None, None).await,
@@ -201,8 +201,8 @@ where
             now,
         ) {
             Lookup::Fresh { stored, left } => {
-                let answer = answer::fresh(&self.core, &stored, left, &parts.method, now);
-                Some((stored, answer))
+                let hit = Hit::fresh(&self.core, Arc::clone(&stored), left, &parts.method, now);
+                Some((stored, hit.into_response()))
             }
             _ => None,
         }
@@ -234,7 +234,7 @@ where
 
     fn collapsed(
         &self,
-        stored: &StoredResponse,
+        stored: Arc<StoredResponse>,
         detail: Option<Reason>,
     ) -> Response<ResponseBody<R>> {
         let decision = Decision::Forward {
@@ -245,12 +245,12 @@ where
             detail,
         };
         let now = self.core.shared.clock.now();
-        answer::from_store(&self.core, stored, &decision, &self.parts.method, now)
+        Hit::new(&self.core, stored, &decision, &self.parts.method, now).into_response()
     }
 
     /// The client wants a stored response or none (RFC 9111 §5.2.1.7).
     fn gateway_timeout(&self) -> Response<ResponseBody<R>> {
-        let mut response = Response::new(ResponseBody::stored(bytes::Bytes::new()));
+        let mut response = Response::new(ResponseBody::whole(bytes::Bytes::new()));
         *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
         let decision = Decision::Refused {
             detail: Reason::OnlyIfCached,
@@ -278,7 +278,7 @@ where
         body: B,
         plan: Plan,
         found: Lookup,
-    ) -> Begun<S, B, R> {
+    ) -> Begun<S, B> {
         let (stored, remaining, detail) = match found {
             Lookup::Missing(missing) => {
                 let exchange = Self::new(core, inner, parts, body, plan, missing);
@@ -298,16 +298,17 @@ where
             ttl: ttl_parameter(remaining),
             detail: Some(detail),
         };
-        let answer = answer::from_store(&core, &stored, &decision, &parts.method, plan.now);
+        let sample = Arc::clone(&stored);
+        let hit = Hit::new(&core, stored, &decision, &parts.method, plan.now);
         if detail != Reason::MaxStale {
             let missing = Missing {
                 why: Forward::Stale,
-                sample: Some(stored),
+                sample: Some(sample),
                 usable_on_error: false,
             };
             Self::new(core, inner, parts, body, plan, missing).refresh();
         }
-        Begun::Answered(answer)
+        Begun::Answered(hit)
     }
 
     /// Turns a request that was answered already into the refresh of what answered it, unless one

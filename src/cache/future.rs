@@ -10,7 +10,7 @@ use http::{request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use super::answer;
+use super::answer::{self, Hit};
 use super::body::ResponseBody;
 use super::core::Core;
 use super::core::Shared;
@@ -23,11 +23,13 @@ type Boxed<B, E> = Pin<Box<dyn Future<Output = Result<Response<ResponseBody<B>>,
 pin_project! {
     /// The future of [`CacheService`](super::CacheService).
     ///
-    /// A hit is ready when it is made; a bypassed request waits for the inner future alone; only a
+    /// A hit is decided when it is made, and written when it is polled; a bypassed request waits for the inner future alone; only a
     /// miss is boxed.
     pub struct ResponseFuture<F, B: Body, E> {
         #[pin]
         stage: Stage<F, B, E>,
+        // Whether another layer of the same cache waits for this answer. It must not store it: it
+        // does not know the tags and the fence of what this one keeps.
         enclosed: bool,
     }
 }
@@ -35,44 +37,37 @@ pin_project! {
 pin_project! {
     #[project = StageProjection]
     enum Stage<F, B: Body, E> {
-        Ready { response: Option<Response<ResponseBody<B>>> },
+        Stored { hit: Option<Hit> },
         Forwarded { #[pin] future: F, after: After },
         Awaited { future: Boxed<B, E> },
     }
 }
 
 impl<F, B: Body, E> ResponseFuture<F, B, E> {
-    pub(crate) fn ready(response: Response<ResponseBody<B>>) -> Self {
+    pub(crate) fn stored(hit: Hit, enclosed: bool) -> Self {
         Self {
-            stage: Stage::Ready {
-                response: Some(response),
-            },
-            enclosed: false,
+            stage: Stage::Stored { hit: Some(hit) },
+            enclosed,
         }
     }
 
-    pub(crate) fn forward(future: F, after: After) -> Self {
+    pub(crate) fn forward(future: F, after: After, enclosed: bool) -> Self {
         Self {
             stage: Stage::Forwarded { future, after },
-            enclosed: false,
+            enclosed,
         }
     }
 
     pub(crate) fn boxed(
         future: impl Future<Output = Result<Response<ResponseBody<B>>, E>> + Send + 'static,
+        enclosed: bool,
     ) -> Self {
         Self {
             stage: Stage::Awaited {
                 future: Box::pin(future),
             },
-            enclosed: false,
+            enclosed,
         }
-    }
-
-    /// Whether another layer of the same cache waits for this answer. It must not store it: it does
-    /// not know the tags and the fence of what this one keeps.
-    pub(crate) fn enclosed(self, enclosed: bool) -> Self {
-        Self { enclosed, ..self }
     }
 }
 
@@ -101,9 +96,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = match this.stage.project() {
-            StageProjection::Ready { response } => response
+            StageProjection::Stored { hit } => hit
                 .take()
-                .expect("a future is not polled after it was ready"),
+                .expect("a future is not polled after it was ready")
+                .into_response(),
             StageProjection::Forwarded { future, after } => after.apply(ready!(future.poll(cx))?),
             StageProjection::Awaited { future } => ready!(future.as_mut().poll(cx))?,
         };

@@ -9,7 +9,7 @@ use http::{request, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::answer;
+use super::answer::Hit;
 use super::body::ResponseBody;
 use super::content;
 use super::core::Core;
@@ -85,7 +85,7 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (parts, body) = request.into_parts();
         let enclosed = EnclosedBy::is_in(&parts, &self.core.shared);
-        self.decide(parts, body).enclosed(enclosed)
+        self.decide(parts, body, enclosed)
     }
 }
 
@@ -95,6 +95,7 @@ impl<S, K> CacheService<S, K> {
         &mut self,
         parts: request::Parts,
         body: ReqBody,
+        enclosed: bool,
     ) -> ServiceFuture<S, ReqBody, ResBody>
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone + Send + 'static,
@@ -109,27 +110,29 @@ impl<S, K> CacheService<S, K> {
     {
         let (class, facts) = match keyed::admit(&self.core.route, &parts, &body) {
             Ok(admitted) => admitted,
-            Err(decision) => return self.forward(parts, body, decision),
+            Err(decision) => return self.forward(parts, body, decision, enclosed),
         };
         if class != Class::Get {
             let (core, inner) = (Arc::clone(&self.core), self.take_inner());
-            return ResponseFuture::boxed(content::call::<S, K, _, _>(
-                core, inner, parts, body, class, facts,
-            ));
+            let call = content::call::<S, K, _, _>(core, inner, parts, body, class, facts);
+            return ResponseFuture::boxed(call, enclosed);
         }
         match consult(&self.core, &parts, class, facts, None) {
             Ok(Consulted::Fresh { stored, left, now }) => {
-                let response = answer::fresh(&self.core, &stored, left, &parts.method, now);
-                ResponseFuture::ready(response)
+                let hit = Hit::fresh(&self.core, stored, left, &parts.method, now);
+                ResponseFuture::stored(hit, enclosed)
             }
             Ok(Consulted::Otherwise(found, plan)) => {
                 let (core, inner) = (Arc::clone(&self.core), self.take_inner());
                 match Exchange::begin(core, inner, parts, body, *plan, found) {
-                    Begun::Answered(response) => ResponseFuture::ready(response),
-                    Begun::Asking(exchange) => ResponseFuture::boxed(exchange.run()),
+                    Begun::Answered(hit) => ResponseFuture::stored(hit, enclosed),
+                    Begun::Asking(exchange) => ResponseFuture::boxed(exchange.run(), enclosed),
                 }
             }
-            Err(reason) => self.forward(parts, body, Decision::because(Forward::Bypass, reason)),
+            Err(reason) => {
+                let decision = Decision::because(Forward::Bypass, reason);
+                self.forward(parts, body, decision, enclosed)
+            }
         }
     }
 }
@@ -154,6 +157,7 @@ impl<S, K> CacheService<S, K> {
         parts: request::Parts,
         body: B,
         decision: Decision,
+        enclosed: bool,
     ) -> ServiceFuture<S, B, R>
     where
         S: Service<Request<B>, Response = Response<R>>,
@@ -167,6 +171,7 @@ impl<S, K> CacheService<S, K> {
         } else {
             After::new(core, decision, Some(Address::of(&parts)))
         };
-        ResponseFuture::forward(self.inner.call(Request::from_parts(parts, body)), after)
+        let future = self.inner.call(Request::from_parts(parts, body));
+        ResponseFuture::forward(future, after, enclosed)
     }
 }
