@@ -16,8 +16,8 @@ use super::address::Host;
 use super::breaker::Backoff;
 use super::call::{Failure, Meaning, Request};
 use super::connect;
-use super::handle::Shared;
 use super::nodes::{Node, Nodes, Server};
+use super::shared::Shared;
 use super::supervisor;
 
 /// How old the map may become when nothing hints that it is wrong.

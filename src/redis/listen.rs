@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 use super::breaker::Backoff;
 use super::call::Failure;
-use super::handle::Shared;
 use super::nodes::Set;
+use super::shared::Shared;
 
 /// What a subscriber hears.
 #[derive(Clone, Debug, PartialEq, Eq)]

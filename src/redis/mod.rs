@@ -46,6 +46,7 @@ mod handle;
 mod health;
 mod listen;
 mod nodes;
+mod shared;
 mod supervisor;
 mod tls;
 
@@ -58,3 +59,6 @@ pub(crate) use {
     call::{Fresh, NoAnswer, Request, Script},
     listen::Event,
 };
+
+#[cfg(test)]
+mod tests;

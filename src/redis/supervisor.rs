@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use super::address::Place;
 use super::breaker::Backoff;
 use super::call::{Failure, Fresh, Meaning, NoAnswer, Request};
-use super::handle::Shared;
 use super::nodes::{Node, Server, Set};
+use super::shared::Shared;
 use super::{cluster, listen};
 
 /// What must succeed on new connections to the server that has a key.

@@ -6,6 +6,9 @@ use redis::{Client, ConnectionInfo, RedisResult};
 
 use crate::error::ConfigError;
 
+#[cfg(feature = "redis-tls")]
+const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
 /// Whom to trust, and who we are. `Debug` does not print the key.
 #[derive(Clone, Default)]
 pub(crate) struct Certificates {
@@ -52,13 +55,21 @@ impl Certificates {
             insecure: false,
             tls_params: None,
         };
-        match Client::build_with_tls(nowhere, self.as_pem()) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(ConfigError::new(
-                format!("a certificate or its key cannot be read: {error}"),
+        let unreadable = |why: &str| {
+            ConfigError::new(
+                format!("a certificate or its key cannot be read: {why}"),
                 "`.root_certificates(std::fs::read(\"ca.pem\")?)`, the bytes of a PEM file",
-            )),
+            )
+        };
+        // A file without certificates reads as one that trusts nobody.
+        let roots = self.roots.as_deref();
+        if roots.is_some_and(|roots| !roots.windows(BEGIN.len()).any(|part| part == BEGIN)) {
+            return Err(unreadable("there is none"));
         }
+        let client = Client::build_with_tls(nowhere, self.as_pem());
+        client
+            .map(drop)
+            .map_err(|error| unreadable(&error.to_string()))
     }
 
     #[cfg(feature = "redis-tls")]

@@ -11,9 +11,12 @@
 //! contains besides letters and digits is percent-encoded. Sentinels that want a login of their own
 //! take it from `?sentinel_user=..&sentinel_password=..`.
 
+mod encoding;
+
 use std::fmt;
 use std::path::PathBuf;
 
+use self::encoding::{decode, split, Query};
 use crate::error::ConfigError;
 
 const REDIS_PORT: u16 = 6379;
@@ -221,39 +224,6 @@ impl fmt::Debug for Login {
     }
 }
 
-/// The pairs of the query; each may be taken once, and all of them must be.
-struct Query(Vec<(String, String)>);
-
-impl Query {
-    fn parse(query: &str) -> Result<Self, ConfigError> {
-        let pairs = query.split('&').filter(|pair| !pair.is_empty());
-        let pairs = pairs.map(|pair| {
-            let (name, value) = split(pair, '=');
-            Ok((decode(name)?, decode(value)?))
-        });
-        Ok(Self(pairs.collect::<Result<_, _>>()?))
-    }
-
-    fn take(&mut self, name: &str) -> Option<String> {
-        let place = self.0.iter().position(|(found, _)| found == name)?;
-        Some(self.0.remove(place).1)
-    }
-
-    fn nothing_left(self) -> Result<(), ConfigError> {
-        match self.0.first() {
-            None => Ok(()),
-            Some((name, _)) => Err(ConfigError::new(
-                format!("the URL has a parameter that means nothing here, `{name}`"),
-                "only `db`, and with Sentinels `sentinel_user` and `sentinel_password`",
-            )),
-        }
-    }
-}
-
-fn split(text: &str, at: char) -> (&str, &str) {
-    text.split_once(at).unwrap_or((text, ""))
-}
-
 fn number(db: &str) -> Result<i64, ConfigError> {
     let number = db.parse().ok().filter(|db| *db >= 0);
     number.ok_or_else(|| {
@@ -262,26 +232,6 @@ fn number(db: &str) -> Result<i64, ConfigError> {
             "`redis://host:6379/0`",
         )
     })
-}
-
-/// Resolves percent-encoding (RFC 3986 §2.1).
-fn decode(text: &str) -> Result<String, ConfigError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let digits = rest
-            .get(..2)
-            .and_then(|digits| std::str::from_utf8(digits).ok());
-        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(byte.ok_or_else(bad_encoding)?);
-        rest = &rest[2..];
-    }
-    String::from_utf8(bytes).map_err(|_| bad_encoding())
 }
 
 // What is wrong is said without quoting the URL: it may hold a password, and errors are logged.
@@ -300,13 +250,6 @@ fn bad_host() -> ConfigError {
     )
 }
 
-fn bad_encoding() -> ConfigError {
-    ConfigError::new(
-        "the URL is not percent-encoded as it should be",
-        "`%25` for `%`, `%40` for `@`, `%3A` for `:` and `%2F` for `/` in user names and passwords",
-    )
-}
-
 fn database_twice() -> ConfigError {
     ConfigError::new(
         "the URL names a database twice",
@@ -318,107 +261,65 @@ fn database_twice() -> ConfigError {
 mod tests {
     use super::*;
 
-    fn host(name: &str, port: u16) -> Host {
-        let name = name.to_owned();
-        Host { name, port }
-    }
-
-    fn login(user: Option<&str>, password: Option<&str>) -> Login {
-        Login {
-            user: user.map(str::to_owned),
-            password: password.map(str::to_owned),
-        }
-    }
-
-    fn parsed(url: &str) -> (Place, Login, i64, bool) {
+    /// An address in one line: place, login, database, encryption.
+    fn line(url: &str) -> String {
         let address = Address::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"));
-        (address.place, address.login, address.db, address.tls)
+        let list = |hosts: &[Host]| {
+            let hosts: Vec<_> = hosts.iter().map(Host::to_string).collect();
+            hosts.join(" ")
+        };
+        let login = |login: &Login| match (&login.user, &login.password) {
+            (None, None) => String::new(),
+            (user, password) => format!(
+                ", login {}/{}",
+                user.as_deref().unwrap_or("-"),
+                password.as_deref().unwrap_or("-")
+            ),
+        };
+        let place = match &address.place {
+            Place::Single(host) => host.to_string(),
+            Place::Socket(path) => format!("socket {}", path.display()),
+            Place::Cluster(hosts) => format!("cluster {}", list(hosts)),
+            Place::Sentinel {
+                sentinels,
+                service,
+                login: own,
+            } => format!("sentinels {}{} for {service}", list(sentinels), login(own)),
+        };
+        let tls = if address.tls { ", encrypted" } else { "" };
+        format!("{place}{}, db {}{tls}", login(&address.login), address.db)
     }
 
     #[test]
     fn a_url_names_one_server_a_socket_a_cluster_or_a_service() {
-        let none = Login::default;
-        let single = |name, port| Place::Single(host(name, port));
-        let cluster = |hosts: &[(&str, u16)]| {
-            Place::Cluster(hosts.iter().map(|(name, port)| host(name, *port)).collect())
-        };
-        let service = |hosts: &[(&str, u16)], login| Place::Sentinel {
-            sentinels: hosts.iter().map(|(name, port)| host(name, *port)).collect(),
-            service: "mymaster".to_owned(),
-            login,
-        };
         let table = [
+            ("redis://localhost", "localhost:6379, db 0"),
+            ("redis://10.0.0.1:7000/", "10.0.0.1:7000, db 0"),
+            ("rediss://h:1/3", "h:1, db 3, encrypted"),
+            ("redis://h?db=3", "h:6379, db 3"),
+            ("redis://[::1]:7/2", "[::1]:7, db 2"),
+            ("redis://[::1]", "[::1]:6379, db 0"),
+            ("redis://:s%40c@h", "h:6379, login -/s@c, db 0"),
+            ("redis://ann:s:@c@h", "h:6379, login ann/s:@c, db 0"),
+            ("redis://ann@h", "h:6379, login ann/-, db 0"),
+            ("redis://a,b:7,c", "cluster a:6379 b:7 c:6379, db 0"),
+            ("redis+cluster://a/0", "cluster a:6379, db 0"),
+            ("rediss+cluster://a", "cluster a:6379, db 0, encrypted"),
             (
-                "redis://localhost",
-                (single("localhost", 6379), none(), 0, false),
+                "redis+unix:///run/my%20r.sock?db=1",
+                "socket /run/my r.sock, db 1",
             ),
             (
-                "redis://10.0.0.1:7000/",
-                (single("10.0.0.1", 7000), none(), 0, false),
-            ),
-            ("rediss://h:1/3", (single("h", 1), none(), 3, true)),
-            ("redis://h?db=3", (single("h", 6379), none(), 3, false)),
-            ("redis://[::1]:7/2", (single("::1", 7), none(), 2, false)),
-            ("redis://[::1]", (single("::1", 6379), none(), 0, false)),
-            (
-                "redis://:s%40c@h",
-                (single("h", 6379), login(None, Some("s@c")), 0, false),
+                "redis+sentinel://a,b:7/m?db=2",
+                "sentinels a:26379 b:7 for m, db 2",
             ),
             (
-                "redis://ann:s:@c@h",
-                (
-                    single("h", 6379),
-                    login(Some("ann"), Some("s:@c")),
-                    0,
-                    false,
-                ),
-            ),
-            (
-                "redis://ann@h",
-                (single("h", 6379), login(Some("ann"), None), 0, false),
-            ),
-            (
-                "redis://a,b:7000,c",
-                (
-                    cluster(&[("a", 6379), ("b", 7000), ("c", 6379)]),
-                    none(),
-                    0,
-                    false,
-                ),
-            ),
-            (
-                "redis+cluster://a/0",
-                (cluster(&[("a", 6379)]), none(), 0, false),
-            ),
-            (
-                "rediss+cluster://a",
-                (cluster(&[("a", 6379)]), none(), 0, true),
-            ),
-            (
-                "redis+unix:///run/my%20redis.sock?db=1",
-                (
-                    Place::Socket(PathBuf::from("/run/my redis.sock")),
-                    none(),
-                    1,
-                    false,
-                ),
-            ),
-            (
-                "redis+sentinel://a,b:7/mymaster?db=2",
-                (service(&[("a", 26379), ("b", 7)], none()), none(), 2, false),
-            ),
-            (
-                "rediss+sentinel://u:p@a/mymaster/4?sentinel_user=w&sentinel_password=%26",
-                (
-                    service(&[("a", 26379)], login(Some("w"), Some("&"))),
-                    login(Some("u"), Some("p")),
-                    4,
-                    true,
-                ),
+                "rediss+sentinel://u:p@a/m/4?sentinel_user=w&sentinel_password=%26",
+                "sentinels a:26379, login w/& for m, login u/p, db 4, encrypted",
             ),
         ];
         for (url, expected) in table {
-            assert_eq!(parsed(url), expected, "{url}");
+            assert_eq!(line(url), expected, "{url}");
         }
     }
 
