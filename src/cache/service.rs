@@ -263,7 +263,7 @@ fn answers_at_once(core: &Core, found: &Lookup, method: &Method, now: Timestamp)
     let jitter = stored
         .tags()
         .iter()
-        .fold(stored.fence().0, |mixed, tag| mixed ^ tag.0);
+        .fold(stored.fence().clock, |mixed, tag| mixed ^ tag.0);
     *method == Method::HEAD || !refreshes_early(stored.times(), fraction, jitter, now)
 }
 
