@@ -1,6 +1,7 @@
 //! The settings of a handle.
 
 use std::fmt;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use super::address::Address;
@@ -33,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) prefix: String,
     pub(crate) certificates: Certificates,
     pub(crate) clock: Clock,
+    /// The place of the Sentinel that answered last: it is asked first.
+    pub(crate) sentinel: AtomicUsize,
 }
 
 /// A URL that may hold a password.
@@ -134,6 +137,7 @@ impl RedisBuilder {
             prefix: self.prefix,
             certificates: self.certificates,
             clock: self.clock,
+            sentinel: AtomicUsize::new(0),
         }))
     }
 

@@ -173,9 +173,9 @@ fn install(shared: &Arc<Shared>, map: &[Range], tasks: &mut JoinSet<()>) {
     let new = Arc::new(Nodes::cluster(all, &ranges));
     // A hook runs on the new owner of its key before that owner is asked for it. The second time is
     // for connections that were made while the map changed.
-    give_up_moved(shared, &old, &new);
+    renew_moved(shared, &old, &new);
     *shared.nodes.write() = Arc::clone(&new);
-    give_up_moved(shared, &old, &new);
+    renew_moved(shared, &old, &new);
     let is_in = |nodes: &Nodes, node: &Arc<Node>| {
         let mut all = nodes.all().iter();
         all.any(|other| Arc::ptr_eq(other, node))
@@ -185,20 +185,20 @@ fn install(shared: &Arc<Shared>, map: &[Range], tasks: &mut JoinSet<()>) {
     }
     for node in old.all().iter().filter(|node| !is_in(&new, node)) {
         if let Some(set) = node.set() {
-            shared.give_up(&set, "it has no slots any more");
+            shared.renew(&set, "it has no slots any more");
         }
     }
     shared.changed();
 }
 
-fn give_up_moved(shared: &Shared, old: &Nodes, new: &Nodes) {
+fn renew_moved(shared: &Shared, old: &Nodes, new: &Nodes) {
     let hooks = shared.hooks.lock().clone();
     for hook in hooks {
         let (before, now) = (old.of_key(&hook.key), new.of_key(&hook.key));
         let Some(now) = now else { continue };
         let moved = before.is_none_or(|before| !Arc::ptr_eq(before, now));
         if let Some(set) = now.set().filter(|_| moved) {
-            shared.give_up(&set, "it has keys now on which something must run first");
+            shared.renew(&set, "it has keys now on which something must run first");
         }
     }
 }

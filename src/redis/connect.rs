@@ -1,6 +1,7 @@
 //! Making a set of connections: finding the server, and being sure that it is the right one.
 
 use std::future::Future;
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -140,9 +141,15 @@ impl Settings {
             return Err(Failure::new(Meaning::Refused, "there are no Sentinels"));
         };
         let mut failure = Failure::new(Meaning::Broken, "there are no Sentinels");
-        for sentinel in sentinels {
+        let first = self.sentinel.load(Ordering::Relaxed);
+        for turn in 0..sentinels.len() {
+            let place = (first + turn) % sentinels.len();
+            let sentinel = &sentinels[place];
             match self.ask_sentinel(sentinel, service, login).await {
-                Ok(host) => return Ok(host),
+                Ok(host) => {
+                    self.sentinel.store(place, Ordering::Relaxed);
+                    return Ok(host);
+                }
                 Err(why) => failure = Failure::new(why.meaning, format!("{sentinel}: {}", why.why)),
             }
         }

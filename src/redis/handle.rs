@@ -21,7 +21,7 @@ use crate::error::ConfigError;
 /// A handle on Redis: one server, a Cluster, or what Sentinels watch. A clone is the same handle.
 ///
 /// It connects by itself, in the background, at the first use; it never makes a request wait for
-/// longer than its deadline, and never fails one. The [module](self) tells how.
+/// longer than its deadline, and never fails one. The [module](crate::redis) tells how.
 ///
 /// ```
 /// use larder::Redis;
@@ -203,7 +203,7 @@ impl Redis {
             .of_key(&hook.key)
             .and_then(|node| node.set())
         {
-            shared.give_up(&set, "something new must run first");
+            shared.renew(&set, "something new must run first");
         }
         shared.ensure_supervised();
     }

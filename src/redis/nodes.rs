@@ -139,9 +139,13 @@ pub(crate) struct Set {
 }
 
 impl Set {
-    /// Calls for one key share a connection, so that they overtake each other as little as possible.
-    pub(crate) fn connection(&self, slot: u16) -> MultiplexedConnection {
-        self.connections[usize::from(slot) % self.connections.len()].clone()
+    /// Calls for one key share a connection, so that they do not overtake each other.
+    pub(crate) fn connection(&self, key: &[u8]) -> MultiplexedConnection {
+        let end = key.iter().rev().take(8);
+        let sum = end.fold(0_usize, |sum, byte| {
+            sum.wrapping_mul(31).wrapping_add(usize::from(*byte))
+        });
+        self.connections[sum % self.connections.len()].clone()
     }
 }
 

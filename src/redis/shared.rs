@@ -15,7 +15,7 @@ use super::builder::Settings;
 use super::call::{Failure, Meaning, NoAnswer, Request};
 use super::health::Counters;
 use super::listen::Subscription;
-use super::nodes::{self, Nodes, Set};
+use super::nodes::{Nodes, Set};
 use super::supervisor::{self, Hook};
 
 /// The state of one handle.
@@ -97,7 +97,7 @@ impl Shared {
             return Err(NoAnswer::Down.into());
         }
         let _slot = self.enter()?;
-        let mut connection = set.connection(nodes::slot(route));
+        let mut connection = set.connection(route);
         match tokio::time::timeout(limit, request.send(&mut connection)).await {
             Ok(Ok(value)) => {
                 set.breaker.answered();
@@ -146,15 +146,29 @@ impl Shared {
         }
     }
 
-    /// Opens the breaker of a set; the supervisor will make another one.
+    /// Opens the breaker of a set that does not work; the supervisor will make another one.
     pub(crate) fn give_up(&self, set: &Arc<Set>, why: &str) {
+        if self.let_go(set) {
+            tracing::warn!(server = %set.server, error = why, "redis is down");
+        }
+    }
+
+    /// Has the supervisor replace a set that works.
+    pub(crate) fn renew(&self, set: &Arc<Set>, why: &str) {
+        if self.let_go(set) {
+            tracing::debug!(server = %set.server, why, "redis connections are made anew");
+        }
+    }
+
+    fn let_go(&self, set: &Arc<Set>) -> bool {
         set.breaker.broke();
         let node = set.node.upgrade();
-        if node.is_some_and(|node| node.forget(set)) {
-            tracing::warn!(server = %set.server, error = why, "redis is down");
+        let mine = node.is_some_and(|node| node.forget(set));
+        if mine {
             self.changed();
         }
         set.gone.notify_one();
+        mine
     }
 
     pub(crate) fn changed(&self) {

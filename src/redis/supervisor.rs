@@ -140,7 +140,7 @@ async fn until_broken(shared: &Shared, set: &Arc<Set>) {
         }
         while !set.breaker.is_open() && !ping(shared, set).await {}
         if master_moved(shared, set).await {
-            shared.give_up(set, "the Sentinels name another master");
+            shared.renew(set, "the Sentinels name another master");
         }
     }
 }
