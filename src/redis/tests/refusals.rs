@@ -86,7 +86,7 @@ async fn a_server_that_is_loading_is_not_used() {
     while began.elapsed() < SECOND {
         let call = Instant::now();
         assert_eq!(redis.get(b"a").await, Err(NoAnswer::Down));
-        assert!(call.elapsed() < SECOND / 10);
+        assert!(call.elapsed() < SECOND / 2);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(!redis.health().up);
