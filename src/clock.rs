@@ -14,6 +14,8 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::task::Poll;
+#[cfg(feature = "redis")]
+use std::time::Instant;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
@@ -96,6 +98,34 @@ impl Elapsed {
             self.ahead.store(ahead, Ordering::SeqCst);
         }
         monotonic.saturating_add(self.slept.load(Ordering::SeqCst))
+    }
+}
+
+/// [`Elapsed`] by the system's clocks: for what concerns connections rather than responses, and so is
+/// not moved by a [`ManualClock`].
+#[cfg(feature = "redis")]
+#[derive(Debug)]
+#[allow(dead_code, reason = "the cache uses the shared tier next")]
+pub(crate) struct Stopwatch {
+    started: Instant,
+    elapsed: Elapsed,
+}
+
+#[cfg(feature = "redis")]
+impl Stopwatch {
+    #[allow(clippy::disallowed_methods, reason = "this is the one place that asks")]
+    pub(crate) fn start() -> Self {
+        let wall = Clock::system().now().as_millis();
+        Self {
+            started: Instant::now(),
+            elapsed: Elapsed::since(0, wall),
+        }
+    }
+
+    /// Milliseconds since the start, at least 1.
+    pub(crate) fn now(&self) -> u64 {
+        let wall = Clock::system().now().as_millis();
+        self.elapsed.at(millis(self.started.elapsed()), wall).max(1)
     }
 }
 

@@ -21,3 +21,6 @@ pub(crate) mod interned;
 )]
 pub(crate) mod invalidation;
 pub(crate) mod near;
+#[cfg(feature = "redis")]
+#[allow(dead_code, reason = "the cache uses it next")]
+pub(crate) mod shared;

@@ -65,6 +65,8 @@ mod overlay;
 #[cfg(feature = "redis")]
 mod protocol;
 #[cfg(feature = "redis")]
+mod scripts;
+#[cfg(feature = "redis")]
 mod strict;
 #[cfg(feature = "redis")]
 mod view;
@@ -72,6 +74,18 @@ mod view;
 mod wire;
 
 pub(crate) use clock::InvalidationClock;
+#[cfg(feature = "redis")]
+pub(crate) use {
+    correction::Undone,
+    health::{Bounds, Doubt, Health},
+    journal::Ticket,
+    overlay::Reach,
+    protocol::{Asked, Mirror, Next},
+    scripts::{arguments, invalidation, new_epoch, CLOCK, SYNC},
+    strict::{Before, Strict},
+    view::{Unsound, View},
+    wire::HEADER_LENGTH,
+};
 
 use crate::policy::tag::TagHash;
 

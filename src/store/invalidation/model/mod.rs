@@ -13,6 +13,7 @@ mod faults;
 mod network;
 mod node;
 mod oracle;
+mod scripts;
 mod server;
 mod tests;
 mod world;
