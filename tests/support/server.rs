@@ -37,7 +37,10 @@ impl Server {
 
     /// A server on a port that was chosen before.
     pub fn on(port: u16, args: &[&str]) -> Self {
-        let dir = directory(port);
+        Self::within(directory(port), port, args)
+    }
+
+    fn within(dir: PathBuf, port: u16, args: &[&str]) -> Self {
         let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
         let child = spawn(&dir, port, &args);
         let server = Self {
@@ -52,11 +55,12 @@ impl Server {
 
     /// A server with a configuration file, of which it gets a copy.
     pub fn from_file(port: u16, file: &Path, args: &[&str]) -> Self {
-        let copy = directory(port).join("server.conf");
+        let dir = directory(port);
+        let copy = dir.join("server.conf");
         fs::copy(file, &copy).expect("the file can be copied");
         let mut all = vec![copy.to_str().expect("a path of letters and digits")];
         all.extend(args);
-        Self::on(port, &all)
+        Self::within(dir, port, &all)
     }
 
     pub fn url(&self) -> String {
