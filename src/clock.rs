@@ -10,8 +10,12 @@
 use std::fmt;
 use std::future::{poll_fn, Future};
 use std::pin::pin;
+#[cfg(feature = "redis")]
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::task::Poll;
+#[cfg(feature = "redis")]
+use std::time::Instant;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
@@ -21,9 +25,14 @@ use tokio::sync::watch;
 pub(crate) struct Timestamp(u64);
 
 impl Timestamp {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "redis"))]
     pub(crate) const fn from_millis(millis: u64) -> Self {
         Self(millis)
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) const fn as_millis(self) -> u64 {
+        self.0
     }
 
     pub(crate) const fn as_secs(self) -> u64 {
@@ -51,6 +60,72 @@ pub(crate) const fn millis(duration: Duration) -> u64 {
         u64::MAX
     } else {
         millis as u64
+    }
+}
+
+/// The time that this process has lived, in milliseconds, including what the machine slept.
+///
+/// The monotonic clock of most systems stands still while the machine is suspended. Against the wall
+/// clock that shows as a jump, and a jump, in either direction, is taken as time that has passed: who
+/// asks how old something can be at most must not be told too little.
+#[cfg(feature = "redis")]
+#[derive(Debug)]
+pub(crate) struct Elapsed {
+    /// By how much the wall clock is ahead of the monotonic one.
+    ahead: AtomicI64,
+    slept: AtomicU64,
+}
+
+#[cfg(feature = "redis")]
+impl Elapsed {
+    /// Less than this is the wall clock being disciplined.
+    const JUMP: i64 = 50;
+
+    /// Both clocks are read in milliseconds.
+    pub(crate) fn since(monotonic: u64, wall: u64) -> Self {
+        Self {
+            ahead: AtomicI64::new(wall.wrapping_sub(monotonic).cast_signed()),
+            slept: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn at(&self, monotonic: u64, wall: u64) -> u64 {
+        let ahead = wall.wrapping_sub(monotonic).cast_signed();
+        let jump = ahead.wrapping_sub(self.ahead.load(Ordering::SeqCst));
+        if jump.unsigned_abs() > Self::JUMP.unsigned_abs() {
+            // Two threads may both count it: too much, never too little.
+            self.slept.fetch_add(jump.unsigned_abs(), Ordering::SeqCst);
+            self.ahead.store(ahead, Ordering::SeqCst);
+        }
+        monotonic.saturating_add(self.slept.load(Ordering::SeqCst))
+    }
+}
+
+/// [`Elapsed`] by the system's clocks: for what concerns connections rather than responses, and so is
+/// not moved by a [`ManualClock`].
+#[cfg(feature = "redis")]
+#[derive(Debug)]
+#[allow(dead_code, reason = "the cache uses the shared tier next")]
+pub(crate) struct Stopwatch {
+    started: Instant,
+    elapsed: Elapsed,
+}
+
+#[cfg(feature = "redis")]
+impl Stopwatch {
+    #[allow(clippy::disallowed_methods, reason = "this is the one place that asks")]
+    pub(crate) fn start() -> Self {
+        let wall = Clock::system().now().as_millis();
+        Self {
+            started: Instant::now(),
+            elapsed: Elapsed::since(0, wall),
+        }
+    }
+
+    /// Milliseconds since the start, at least 1.
+    pub(crate) fn now(&self) -> u64 {
+        let wall = Clock::system().now().as_millis();
+        self.elapsed.at(millis(self.started.elapsed()), wall).max(1)
     }
 }
 
@@ -190,5 +265,24 @@ impl fmt::Debug for ManualClock {
         f.debug_tuple("ManualClock")
             .field(&*self.now.borrow())
             .finish()
+    }
+}
+
+#[cfg(all(test, feature = "redis"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_that_the_machine_slept_has_passed_and_small_corrections_have_not() {
+        let elapsed = Elapsed::since(1_000, 500_000);
+        assert_eq!(elapsed.at(2_000, 501_000), 2_000);
+        assert_eq!(
+            elapsed.at(3_000, 502_020),
+            3_000,
+            "the clock is disciplined"
+        );
+        assert_eq!(elapsed.at(4_000, 563_000), 64_000, "a minute asleep");
+        assert_eq!(elapsed.at(5_000, 564_000), 65_000);
+        assert_eq!(elapsed.at(6_000, 555_000), 76_000, "set back: who knows");
     }
 }

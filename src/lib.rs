@@ -53,8 +53,13 @@ mod clock;
 mod error;
 mod header;
 mod policy;
+#[cfg(feature = "redis")]
+#[allow(dead_code, reason = "the shared tier is about to call it")]
+pub mod redis;
 mod store;
 
+#[cfg(feature = "redis")]
+pub use self::redis::{Redis, RedisBuilder, RedisHealth};
 pub use cache::{
     user, Cache, CacheBuilder, CacheFor, CacheLayer, CacheService, ClientCache, Invalidate,
     Invalidated, NoStore, Stats, Tags,

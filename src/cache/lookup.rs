@@ -74,7 +74,7 @@ pub(crate) fn is_due(
         return false;
     };
     let mix = |mixed, tag: &TagHash| mixed ^ tag.0;
-    let jitter = stored.tags().iter().fold(stored.fence().0, mix);
+    let jitter = stored.tags().iter().fold(stored.fence().clock, mix);
     *method != Method::HEAD && refreshes_early(stored.times(), fraction, jitter, now)
 }
 

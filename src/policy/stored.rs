@@ -5,9 +5,11 @@
 //! pins no read buffer, and its weight is known.
 //!
 //! ```text
-//! buffer │ key │ value │ value │ … │ body │
+//! made here        buffer │ key │ value │ value │ … │ body │
+//! from Redis       buffer │ … │ value │ … │ key │ body │       (as it was received, `store::envelope`)
 //! ```
 
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,8 +21,25 @@ use crate::clock::Timestamp;
 use crate::header::vary;
 
 /// The invalidation clock as it stood before the inner service was called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Fence(pub(crate) u64);
+///
+/// Whatever is built from a stored response inherits its fence, whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fence {
+    /// The life of the shared clock in which it was read; clocks of two lives do not compare. 0 in
+    /// memory alone, and before the shared clock was first seen.
+    pub(crate) epoch: u64,
+    pub(crate) clock: u64,
+    /// When this process began the call, in its own monotonic milliseconds; 0 for what another
+    /// process made.
+    pub(crate) begun: u64,
+}
+
+impl Fence {
+    /// Whether this was read later than `other`, of the same life of the clock.
+    pub(crate) const fn is_newer_than(&self, other: &Self) -> bool {
+        self.epoch == other.epoch && self.clock > other.clock
+    }
+}
 
 /// When a response was made and how long it may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +83,8 @@ pub(crate) struct Head {
 #[derive(Debug)]
 pub(crate) struct StoredResponse {
     buffer: Bytes,
-    key_length: u32,
-    body_start: u32,
+    key: Range<u32>,
+    body: Range<u32>,
     common: &'static HeaderMap,
     lines: Box<[(HeaderName, HeaderValue)]>,
     vary: Box<[VaryField]>,
@@ -82,7 +101,7 @@ impl StoredResponse {
         let values: usize = head.lines.iter().map(|(_, value)| value.len()).sum();
         let length: usize = body.iter().map(Bytes::len).sum();
         let body_start = key.len() + values;
-        u32::try_from(body_start + length).ok()?;
+        let end = u32::try_from(body_start + length).ok()?;
 
         let mut buffer = Vec::with_capacity(body_start + length);
         buffer.extend_from_slice(key);
@@ -102,31 +121,43 @@ impl StoredResponse {
             shared.set_sensitive(value.is_sensitive());
             (name, shared)
         });
-        Some(Self {
-            common: head.common,
+        let head = Head {
             lines: lines.collect(),
-            key_length: u32::try_from(key.len()).ok()?,
-            body_start: u32::try_from(body_start).ok()?,
+            ..head
+        };
+        let key = 0..u32::try_from(key.len()).ok()?;
+        let body = u32::try_from(body_start).ok()?..end;
+        Some(Self::of(buffer, key, body, head))
+    }
+
+    /// A response whose key and body lie in `buffer`, and whose field values share it.
+    pub(crate) fn of(buffer: Bytes, key: Range<u32>, body: Range<u32>, head: Head) -> Self {
+        Self {
             buffer,
+            key,
+            body,
+            common: head.common,
+            lines: head.lines.into(),
             vary: head.vary.into(),
             tags: head.tags.into(),
             fence: head.fence,
             times: head.times,
             status: head.status,
             implicit: head.implicit,
-        })
+        }
     }
 
     pub(crate) fn key(&self) -> &[u8] {
-        &self.buffer[..self.key_length as usize]
+        &self.buffer[self.key.start as usize..self.key.end as usize]
     }
 
     pub(crate) fn body(&self) -> Bytes {
-        self.buffer.slice(self.body_start as usize..)
+        self.buffer
+            .slice(self.body.start as usize..self.body.end as usize)
     }
 
     pub(crate) fn body_length(&self) -> u64 {
-        self.buffer.len() as u64 - u64::from(self.body_start)
+        u64::from(self.body.end - self.body.start)
     }
 
     /// The fields that other responses have alike, with places for `Age` and `Cache-Status`.
@@ -152,6 +183,12 @@ impl StoredResponse {
         let implicit = usize::from(self.implicit);
         let path = self.tags.iter().take(implicit.min(1));
         path.chain(self.tags.iter().skip(implicit)).copied()
+    }
+
+    /// How many of the tags, from the first, are implicit ones.
+    #[cfg(feature = "redis")]
+    pub(crate) fn implicit(&self) -> u8 {
+        self.implicit
     }
 
     pub(crate) fn fence(&self) -> Fence {

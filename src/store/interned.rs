@@ -63,7 +63,7 @@ pub(crate) fn split<'a>(
 }
 
 /// The lines of a common part, without the places that each answer fills in.
-#[cfg(test)]
+#[cfg(any(test, feature = "redis"))]
 pub(crate) fn lines(common: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
     common
         .iter()

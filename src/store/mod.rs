@@ -11,6 +11,16 @@
 //! - **It compares keys.** A hash finds the place; the bytes of the key decide.
 //! - **It owns what it keeps.** Exact-size copies, so that its weight is the memory it pins.
 
+#[cfg(feature = "redis")]
+#[cfg_attr(not(test), allow(dead_code, reason = "the shared tier is next"))]
+pub(crate) mod envelope;
 pub(crate) mod interned;
+#[cfg_attr(
+    all(feature = "redis", not(test)),
+    allow(dead_code, reason = "the shared tier is next")
+)]
 pub(crate) mod invalidation;
 pub(crate) mod near;
+#[cfg(feature = "redis")]
+#[allow(dead_code, reason = "the cache uses it next")]
+pub(crate) mod shared;

@@ -159,7 +159,7 @@ impl Responses {
             }
             if other.vary() != stored.vary() {
                 kept.push(Arc::clone(other));
-            } else if other.fence() > stored.fence() {
+            } else if other.fence().is_newer_than(&stored.fence()) {
                 return Insertion::Overtaken;
             }
         }

@@ -1,0 +1,10 @@
+//! The shared tier against real servers.
+
+#![allow(clippy::print_stdout, reason = "figures are for whoever runs them")]
+
+#[allow(clippy::duplicate_mod, reason = "integration tests use it too")]
+#[path = "../../../../tests/support/server.rs"]
+mod server;
+
+mod leases;
+mod processes;
