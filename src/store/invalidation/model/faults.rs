@@ -72,7 +72,16 @@ impl World {
         self.after(delay, Event::Disturb);
         let process = self.random(3) as usize;
         let until = self.now + 10 * MS + self.random(1_500 * MS);
-        let fault = match self.random(20) {
+        let which = self.random(20);
+        let fault = match which {
+            4..14 => self.disturb_server(which, until),
+            _ => self.disturb_process(which, process, until),
+        };
+        self.oracle.count(fault);
+    }
+
+    fn disturb_process(&mut self, which: u64, process: usize, until: u64) -> &'static str {
+        match which {
             0 => {
                 self.processes[process].cut_until = self.now + 2 * (until - self.now);
                 self.disconnect(process);
@@ -90,6 +99,26 @@ impl World {
                 self.sleep(process, until + 200 * MS);
                 "machine asleep"
             }
+            14 => {
+                self.processes[process].clockless_until = until + 1_500 * MS;
+                "clock unreachable"
+            }
+            _ => {
+                self.processes[process].slow_by = self.random(1_500 * MS);
+                self.processes[process].slow_until = until;
+                if self.chance(50) {
+                    self.processes[process].deaf_until = until + 1_000 * MS;
+                }
+                if self.chance(20) {
+                    self.server.clock.clear();
+                }
+                "replies slow"
+            }
+        }
+    }
+
+    fn disturb_server(&mut self, which: u64, until: u64) -> &'static str {
+        match which {
             4 => {
                 self.server.clock.clear();
                 "clock evicted"
@@ -115,27 +144,11 @@ impl World {
                 self.server.may_publish = !self.server.may_publish;
                 "publishing forbidden"
             }
-            13 => {
+            _ => {
                 self.frozen_until = self.now + (until - self.now) / 2;
                 "server frozen"
             }
-            14 => {
-                self.processes[process].clockless_until = until + 1_500 * MS;
-                "clock unreachable"
-            }
-            _ => {
-                self.processes[process].slow_by = self.random(1_500 * MS);
-                self.processes[process].slow_until = until;
-                if self.chance(50) {
-                    self.processes[process].deaf_until = until + 1_000 * MS;
-                }
-                if self.chance(20) {
-                    self.server.clock.clear();
-                }
-                "replies slow"
-            }
-        };
-        self.oracle.count(fault);
+        }
     }
 
     fn sleep(&mut self, process: usize, until: u64) {

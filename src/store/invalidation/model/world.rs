@@ -106,6 +106,22 @@ pub(super) enum Event {
     Replicate,
 }
 
+impl Event {
+    /// The process at which it happens.
+    fn process(&self) -> Option<usize> {
+        match self {
+            Event::Answer { process, .. }
+            | Event::Timeout { process, .. }
+            | Event::Push { process, .. }
+            | Event::Made { process, .. }
+            | Event::Beat(process)
+            | Event::Reconnect(process)
+            | Event::Subscribe(process, _) => Some(*process),
+            _ => None,
+        }
+    }
+}
+
 pub(super) struct World {
     pub(super) now: u64,
     random: u64,
@@ -207,17 +223,10 @@ impl World {
 
     fn handle(&mut self, event: Event) {
         // What arrives at a process that sleeps waits until it wakes.
-        let process = match &event {
-            Event::Answer { process, .. }
-            | Event::Timeout { process, .. }
-            | Event::Push { process, .. }
-            | Event::Made { process, .. }
-            | Event::Beat(process)
-            | Event::Reconnect(process)
-            | Event::Subscribe(process, _) => Some(*process),
-            _ => None,
-        };
-        if let Some(wakes) = process.map(|process| self.processes[process].asleep_until) {
+        if let Some(wakes) = event
+            .process()
+            .map(|process| self.processes[process].asleep_until)
+        {
             if wakes > self.now {
                 let delay = wakes - self.now + 3 * MS + self.random(20 * MS);
                 return self.after(delay, event);
