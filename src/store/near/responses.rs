@@ -432,7 +432,11 @@ mod tests {
             vary,
             tags: tags.iter().map(|tag| TagHash::named(tag)).collect(),
             implicit: 0,
-            fence: Fence(0),
+            fence: Fence {
+                epoch: 0,
+                clock: 0,
+                begun: 0,
+            },
             times: Times {
                 response_time: NOW,
                 born: NOW,
