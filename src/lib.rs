@@ -54,7 +54,7 @@ mod error;
 mod header;
 mod policy;
 #[cfg(feature = "redis")]
-#[allow(dead_code, reason = "the shared tier is about to call it")]
+#[allow(dead_code, reason = "the cache does not use the shared tier yet")]
 pub mod redis;
 mod store;
 

@@ -12,15 +12,18 @@
 //! - **It owns what it keeps.** Exact-size copies, so that its weight is the memory it pins.
 
 #[cfg(feature = "redis")]
-#[cfg_attr(not(test), allow(dead_code, reason = "the shared tier is next"))]
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "the cache does not use the shared tier yet")
+)]
 pub(crate) mod envelope;
 pub(crate) mod interned;
 #[cfg_attr(
     all(feature = "redis", not(test)),
-    allow(dead_code, reason = "the shared tier is next")
+    allow(dead_code, reason = "the cache does not use the shared tier yet")
 )]
 pub(crate) mod invalidation;
 pub(crate) mod near;
 #[cfg(feature = "redis")]
-#[allow(dead_code, reason = "the cache uses it next")]
+#[allow(dead_code, reason = "the cache does not use the shared tier yet")]
 pub(crate) mod shared;
