@@ -267,7 +267,8 @@ impl<K> CacheLayer<K> {
     /// Removes from a request, before it is forwarded, what its key does not cover: query parameters
     /// that are not kept, cookies, and all fields but those of [`vary_on`](Self::vary_on), `Host` and
     /// those that describe content. Then nothing unkeyed can reach another client through a stored
-    /// response. (Extensions, such as the peer's address, stay.)
+    /// response. (Extensions, such as the peer's address, stay.) Where a key part is read from a field,
+    /// name that field in `vary_on` too, or the handler does not see it.
     pub fn narrow(mut self) -> Self {
         self.route.narrow = true;
         self

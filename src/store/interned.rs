@@ -119,7 +119,6 @@ fn repeats(name: &HeaderName) -> bool {
         header::REFERRER_POLICY,
         header::STRICT_TRANSPORT_SECURITY,
         header::ACCEPT_RANGES,
-        header::ACCESS_CONTROL_ALLOW_ORIGIN,
         header::SERVER,
     ]
     .contains(name)
