@@ -5,7 +5,6 @@ mod drive;
 mod support;
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -16,25 +15,11 @@ use support::*;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-/// An origin whose answers wait, each for a permit, and then number themselves.
+/// An origin whose answers wait, each for a permit.
 fn gated(
     respond: impl Fn(usize) -> Response<TestBody> + Send + Sync + 'static,
 ) -> (Origin, Arc<Semaphore>) {
-    let permits = Arc::new(Semaphore::new(0));
-    let (gate, respond, number) = (Arc::clone(&permits), Arc::new(respond), AtomicUsize::new(0));
-    let origin = Origin::later(move |_| {
-        let (gate, respond) = (Arc::clone(&gate), Arc::clone(&respond));
-        let number = number.fetch_add(1, Ordering::SeqCst) + 1;
-        Box::pin(async move {
-            gate.acquire().await.unwrap().forget();
-            respond(number)
-        })
-    });
-    (origin, permits)
-}
-
-fn numbered(number: usize) -> Response<TestBody> {
-    text(format!("call {number}"))
+    Origin::gated(0, respond)
 }
 
 fn spawn_many(count: usize, layer: &CacheLayer, origin: &Origin) -> Vec<JoinHandle<Answer>> {

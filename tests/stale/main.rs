@@ -23,26 +23,11 @@ const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// Answers its first call at once, and each later one when it gets a permit; answers are numbered
-/// and made by `respond`.
+/// Answers its first call at once, and each later one when it gets a permit.
 fn slow_to_refresh(
     respond: impl Fn(usize) -> Response<TestBody> + Send + Sync + 'static,
 ) -> (Origin, Arc<Semaphore>) {
-    let permits = Arc::new(Semaphore::new(1));
-    let (gate, respond, number) = (Arc::clone(&permits), Arc::new(respond), AtomicUsize::new(0));
-    let origin = Origin::later(move |_| {
-        let (gate, respond) = (Arc::clone(&gate), Arc::clone(&respond));
-        let number = number.fetch_add(1, Ordering::SeqCst) + 1;
-        Box::pin(async move {
-            gate.acquire().await.unwrap().forget();
-            respond(number)
-        })
-    });
-    (origin, permits)
-}
-
-fn numbered(number: usize) -> Response<TestBody> {
-    text(format!("call {number}"))
+    Origin::gated(1, respond)
 }
 
 /// Asks, and gives a refresh that this starts its turns.

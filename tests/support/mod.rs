@@ -19,6 +19,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use larder::{Cache, CacheLayer, ManualClock};
+use tokio::sync::Semaphore;
 use tower::{Layer, Service, ServiceExt};
 
 pub const MINUTE: Duration = Duration::from_secs(60);
@@ -81,6 +82,26 @@ impl Origin {
             }
             response
         })
+    }
+
+    /// Answers each call when it gets a permit, of which `permits` are there; calls are numbered from
+    /// one and answered by `respond`.
+    pub fn gated(
+        permits: usize,
+        respond: impl Fn(usize) -> Response<TestBody> + Send + Sync + 'static,
+    ) -> (Self, Arc<Semaphore>) {
+        let permits = Arc::new(Semaphore::new(permits));
+        let (gate, respond) = (Arc::clone(&permits), Arc::new(respond));
+        let number = AtomicUsize::new(0);
+        let origin = Self::later(move |_| {
+            let (gate, respond) = (Arc::clone(&gate), Arc::clone(&respond));
+            let number = number.fetch_add(1, Ordering::SeqCst) + 1;
+            Box::pin(async move {
+                gate.acquire().await.unwrap().forget();
+                respond(number)
+            })
+        });
+        (origin, permits)
     }
 
     pub fn calls(&self) -> usize {
@@ -205,6 +226,11 @@ impl Body for TestBody {
         self.exact
             .map_or_else(Default::default, http_body::SizeHint::with_exact)
     }
+}
+
+/// `200` with the number of its call.
+pub fn numbered(number: usize) -> Response<TestBody> {
+    text(format!("call {number}"))
 }
 
 /// `200` with a body of known length.
