@@ -16,7 +16,7 @@ use std::time::Duration;
 use drive::settle;
 use http::Response;
 use larder::CacheLayer;
-use support::{get, send, text, Origin, TestBody};
+use support::{get, send, Origin, TestBody};
 use tokio::sync::Semaphore;
 
 const fn secs(secs: u64) -> Duration {
