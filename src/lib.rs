@@ -54,12 +54,13 @@ mod error;
 mod header;
 mod policy;
 #[cfg(feature = "redis")]
-#[allow(dead_code, reason = "the cache does not use the shared tier yet")]
 pub mod redis;
 mod store;
 
 #[cfg(feature = "redis")]
 pub use self::redis::{Redis, RedisBuilder, RedisHealth};
+#[cfg(feature = "redis")]
+pub use cache::SharedStats;
 pub use cache::{
     user, Cache, CacheBuilder, CacheFor, CacheLayer, CacheService, ClientCache, Invalidate,
     Invalidated, NoStore, Stats, Tags,

@@ -70,13 +70,16 @@ impl Call {
             Some(leader) => leader.scope(call).await,
             None => call.await,
         };
-        let answered = answered.map(|response| {
-            let (mut parts, body) = response.into_parts();
-            carry_out(&core, None, &mut parts); // a method that its route caches spoils nothing
-            (parts, body)
-        });
+        let mut answered = answered.map(Response::into_parts);
+        if let Ok((parts, _)) = &mut answered {
+            // A method that its route caches spoils nothing.
+            if let Some(heard) = carry_out(&core, None, parts) {
+                heard.await;
+            }
+        }
         let status = answered.as_ref().ok().map(|(parts, _)| parts.status);
-        if let Some(response) = instead_of_error(&core, &self.missing, &method, status) {
+        let stale = instead_of_error(&core, &self.missing, &method, status);
+        if let Some(response) = stale.await {
             return Ok(response);
         }
         let (mut parts, body) = answered?;
@@ -177,10 +180,7 @@ fn file(core: &Arc<Core>, plan: &Plan, parts: &request::Parts) -> (Filing, bool)
             tags.push(TagHash::named(&tag));
         }
     }
-    let invalidation = &core.shared.invalidation;
-    tags.iter()
-        .take(1)
-        .for_each(|path| invalidation.begin(*path));
+    let fence = core.shared.fence(tags.first().copied());
     let filing = Filing {
         core: Arc::clone(core),
         key: Arc::clone(&plan.key),
@@ -188,14 +188,14 @@ fn file(core: &Arc<Core>, plan: &Plan, parts: &request::Parts) -> (Filing, bool)
         tags,
         implicit,
         request: parts.headers.clone(),
-        fence: invalidation.fence(),
+        fence,
     };
     (filing, complete)
 }
 
 /// The stale response that answers in place of an error (RFC 5861 §4), if one may. There is no
 /// `status` where the service failed altogether.
-fn instead_of_error<R: Body>(
+async fn instead_of_error<R: Body>(
     core: &Core,
     missing: &Missing,
     method: &Method,
@@ -204,7 +204,7 @@ fn instead_of_error<R: Body>(
     if status.is_some_and(|status| !matches!(status.as_u16(), 500 | 502 | 503 | 504)) {
         return None;
     }
-    let stored = stale_on_error(core, missing)?;
+    let stored = stale_on_error(core, missing).await?;
     let decision = Decision::Forward {
         why: missing.why,
         status,
@@ -216,13 +216,14 @@ fn instead_of_error<R: Body>(
     Some(Hit::new(core, stored, &decision, method, now).into_response())
 }
 
-pub(crate) fn stale_on_error(core: &Core, missing: &Missing) -> Option<Arc<StoredResponse>> {
+/// The stale response that may answer after a failed call.
+pub(crate) async fn stale_on_error(core: &Core, missing: &Missing) -> Option<Arc<StoredResponse>> {
     let sample = missing
         .sample
         .as_ref()
         .filter(|_| missing.usable_on_error)?;
     let usable = usable_on_error(sample.times(), core.shared.clock.now())
-        && core.shared.validity(sample) != Validity::Hard;
+        && core.validity(sample).await != Validity::Hard;
     usable.then(|| Arc::clone(sample))
 }
 

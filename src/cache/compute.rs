@@ -1,7 +1,7 @@
 //! [`Cache::get_or_compute`]: cache-aside for what is not a response.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,9 +10,11 @@ use serde::de::DeserializeOwned;
 use serde::Serialize;
 use tokio::runtime::Handle;
 
+use super::ask::{Wanted, Word};
 use super::collapse::{Join, Leader, Outcome};
 use super::core::Shared;
 use super::handle::Cache;
+use super::lookup::Lookup;
 use super::stats::Counted;
 use crate::policy::key::{Class, KeyWriter, Label};
 use crate::policy::reuse::{reuse, Reuse};
@@ -21,6 +23,10 @@ use crate::policy::tag::TagHash;
 use crate::store::interned;
 use crate::store::invalidation::Validity;
 use crate::store::near::Found;
+use crate::store::shared::Tier;
+
+/// A key is all that a typed value is asked by.
+static NO_FIELDS: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
 
 /// How long a caller waits for another one's computation before it computes by itself.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -76,7 +82,7 @@ impl Cache {
         let Some(entry) = Entry::new(&self.shared, key, ttl, tags) else {
             return compute().await;
         };
-        if let Some(value) = entry.stored().and_then(|stored| read(&stored)) {
+        if let Some(value) = entry.known().await.and_then(|stored| read(&stored)) {
             self.shared.counters.count(Counted::Hit);
             return Ok(value);
         }
@@ -89,7 +95,7 @@ impl Cache {
                 None => entry.lead(None, compute).await,
             },
             Turn::Lead(leader) => {
-                if let Some(stored) = entry.stored() {
+                if let Some(stored) = entry.known_meanwhile().await {
                     if let Some(value) = read(&stored) {
                         self.shared.counters.count(Counted::Hit);
                         leader.finish(Outcome::Published(stored));
@@ -140,20 +146,72 @@ impl<'a> Entry<'a> {
         })
     }
 
-    fn stored(&self) -> Option<Arc<StoredResponse>> {
-        match self
-            .shared
-            .responses
-            .find(self.place, &self.key, &HeaderMap::new())
-        {
-            Found::Response(stored) if self.holds(&stored) => Some(stored),
+    /// What may answer at once: what is near, or for a strict cache what the shared clock confirms.
+    async fn known(&self) -> Option<Arc<StoredResponse>> {
+        match self.strict_tier() {
+            Some(_) => self.fresh(self.wanted().ask(None).await),
+            None => self.near(),
+        }
+    }
+
+    /// What may answer the leader of a flight: what another one has just stored, or what is shared.
+    async fn known_meanwhile(&self) -> Option<Arc<StoredResponse>> {
+        if let Some(tier) = self.strict_tier() {
+            let near = self.wanted().confirm_near(tier, &tier.budget()).await;
+            return self.fresh(near);
+        }
+        match self.near() {
+            Some(stored) => Some(stored),
+            None => self.fresh(self.wanted().ask(None).await),
+        }
+    }
+
+    fn near(&self) -> Option<Arc<StoredResponse>> {
+        let shared = self.shared;
+        match shared.responses.find(self.place, &self.key, &NO_FIELDS) {
+            Found::Response(stored)
+                if self.is_fresh(&stored) && shared.validity(&stored) == Validity::Valid =>
+            {
+                Some(stored)
+            }
             _ => None,
         }
     }
 
-    fn holds(&self, stored: &StoredResponse) -> bool {
+    fn fresh(&self, word: Word) -> Option<Arc<StoredResponse>> {
+        match word {
+            Word::Found(Lookup::Fresh { stored, .. }, _) => Some(stored),
+            _ => None,
+        }
+    }
+
+    fn is_fresh(&self, stored: &StoredResponse) -> bool {
         let reuse = reuse(stored.times(), None, false, self.shared.clock.now());
-        self.shared.validity(stored) == Validity::Valid && matches!(reuse, Reuse::Fresh { .. })
+        matches!(reuse, Reuse::Fresh { .. })
+    }
+
+    /// Whether another caller's value may answer this one.
+    async fn accepts(&self, stored: &Arc<StoredResponse>) -> bool {
+        let validity = match self.strict_tier() {
+            Some(tier) => tier.confirm(stored, &tier.budget()).await,
+            None => Some(self.shared.validity(stored)),
+        };
+        validity == Some(Validity::Valid) && self.is_fresh(stored)
+    }
+
+    fn strict_tier(&self) -> Option<&Tier> {
+        self.shared.tier().filter(|_| self.shared.strict)
+    }
+
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            shared: self.shared,
+            place: self.place,
+            key: &self.key,
+            request: &NO_FIELDS,
+            directives: None,
+            strict: self.shared.strict,
+        }
     }
 
     async fn join(&self) -> Turn {
@@ -168,10 +226,12 @@ impl<'a> Entry<'a> {
                 Join::Full | Join::Cycle => return Turn::Alone,
             };
             match follower.wait(&self.shared.clock, DEADLINE).await {
-                Some(Outcome::Published(stored)) if self.holds(&stored) => {
-                    return Turn::Given(stored)
+                Some(Outcome::Published(stored)) => {
+                    if self.accepts(&stored).await {
+                        return Turn::Given(stored);
+                    }
                 }
-                Some(Outcome::Published(_) | Outcome::Failed) => {}
+                Some(Outcome::Failed) => {}
                 Some(Outcome::Unstorable) | None => return Turn::Alone,
             }
         }
@@ -187,7 +247,7 @@ impl<'a> Entry<'a> {
     {
         self.shared.counters.count(Counted::Miss);
         // Before `compute` is called, which may read at once.
-        let fence = self.shared.invalidation.fence();
+        let fence = self.shared.fence(None);
         let value = match &leader {
             Some(leader) => leader.scope(compute()).await?,
             None => compute().await?,
@@ -238,6 +298,9 @@ impl<'a> Entry<'a> {
         self.shared
             .responses
             .insert(self.place, Arc::clone(&stored), |_| false);
+        if let Some(tier) = self.shared.tier() {
+            tier.store(&stored, self.place, now);
+        }
         self.shared.counters.count(Counted::Stored);
         Outcome::Published(stored)
     }

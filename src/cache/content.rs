@@ -80,7 +80,11 @@ where
     let decision = Decision::because(Forward::Bypass, reason);
     let after = After::cached_method(core, decision, &parts);
     let response = inner.call(Request::from_parts(parts, body)).await?;
-    Ok(after.apply(response))
+    let (answer, heard) = after.apply(response);
+    if let Some(heard) = heard {
+        heard.await;
+    }
+    Ok(answer)
 }
 
 /// The whole content; `None` when it breaks off or is longer than it said.

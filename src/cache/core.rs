@@ -11,9 +11,11 @@ use super::stats::Counters;
 use super::status::CacheStatus;
 use super::uncacheable::Uncacheable;
 use crate::clock::Clock;
-use crate::policy::stored::StoredResponse;
-use crate::store::invalidation::{InvalidationClock, Validity};
+use crate::policy::stored::{Fence, StoredResponse};
+use crate::policy::tag::TagHash;
+use crate::store::invalidation::{InvalidationClock, Reach, Validity};
 use crate::store::near::Responses;
+use crate::store::shared::{Deferral, Tier};
 
 /// One route of one cache.
 pub(crate) struct Core {
@@ -31,6 +33,23 @@ impl Core {
             default_cache_control,
         })
     }
+
+    /// The tier that must be asked before anything answers, where one must.
+    pub(crate) fn strict_tier(&self) -> Option<&Tier> {
+        let strict = self.route.strict.unwrap_or(self.shared.strict);
+        self.shared.tier().filter(|_| strict)
+    }
+
+    /// What a response that is here may do for a request of this route.
+    pub(crate) async fn validity(&self, stored: &Arc<StoredResponse>) -> Validity {
+        match self.strict_tier() {
+            Some(tier) => {
+                let said = tier.confirm(stored, &tier.budget()).await;
+                said.unwrap_or(Validity::Hard)
+            }
+            None => self.shared.validity(stored),
+        }
+    }
 }
 
 /// What all layers and handles of one cache share.
@@ -40,14 +59,76 @@ pub(crate) struct Shared {
     pub(crate) status: CacheStatus,
     pub(crate) clock: Clock,
     pub(crate) responses: Responses,
-    pub(crate) invalidation: InvalidationClock,
+    pub(crate) authority: Authority,
+    /// Whether look-ups are strict where a route does not say.
+    pub(crate) strict: bool,
     pub(crate) flights: Arc<Flights>,
     pub(crate) uncacheable: Uncacheable,
     pub(crate) counters: Counters,
 }
 
+/// Who says which responses still hold.
+pub(crate) enum Authority {
+    /// This process alone.
+    Here(InvalidationClock),
+    /// The clock in Redis, through the tier that mirrors it.
+    Shared(Tier),
+}
+
 impl Shared {
+    /// What a response that is here may do for a relaxed look-up.
     pub(crate) fn validity(&self, stored: &StoredResponse) -> Validity {
-        self.invalidation.validity(stored.fence(), stored.tags())
+        match &self.authority {
+            Authority::Here(clock) => clock.validity(stored.fence(), stored.tags()),
+            Authority::Shared(tier) => tier.answers(stored),
+        }
+    }
+
+    /// Whether an invalidation has reached a response, so that it is not worth its memory any more.
+    pub(crate) fn is_purged(&self, stored: &StoredResponse) -> bool {
+        let known = match &self.authority {
+            Authority::Here(clock) => clock.validity(stored.fence(), stored.tags()),
+            Authority::Shared(tier) => tier.keeps(stored),
+        };
+        known == Validity::Hard
+    }
+
+    /// The clock as it stands, for a response of this path whose making begins now.
+    pub(crate) fn fence(&self, path: Option<TagHash>) -> Fence {
+        match &self.authority {
+            Authority::Here(clock) => {
+                if let Some(path) = path {
+                    clock.begin(path);
+                }
+                clock.fence()
+            }
+            Authority::Shared(tier) => tier.fence(),
+        }
+    }
+
+    /// Invalidates here and now; what is returned tells when others have heard of it.
+    pub(crate) fn invalidate(&self, reach: Reach) -> Option<Deferral> {
+        match &self.authority {
+            Authority::Here(clock) => {
+                clock.invalidate(&reach);
+                None
+            }
+            Authority::Shared(tier) => tier.invalidate(reach),
+        }
+    }
+
+    /// Whether a response for this path may lie anywhere.
+    pub(crate) fn may_be_stored(&self, path: TagHash) -> bool {
+        match &self.authority {
+            Authority::Here(clock) => clock.was_begun(path),
+            Authority::Shared(_) => true, // other processes store too
+        }
+    }
+
+    pub(crate) fn tier(&self) -> Option<&Tier> {
+        match &self.authority {
+            Authority::Here(_) => None,
+            Authority::Shared(tier) => Some(tier),
+        }
     }
 }

@@ -14,7 +14,7 @@ use super::answer::{self, Hit};
 use super::body::ResponseBody;
 use super::core::Core;
 use super::core::Shared;
-use super::invalidate::{Address, CachedMethod};
+use super::invalidate::{Address, CachedMethod, Heard, Invalidating};
 use super::signals::{CacheFor, Invalidations, NoStore, Tags};
 use crate::policy::decision::Decision;
 
@@ -39,6 +39,8 @@ pin_project! {
     enum Stage<F, B: Body, E> {
         Stored { hit: Option<Hit> },
         Forwarded { #[pin] future: F, after: After },
+        // The answer waits until Redis has heard what it invalidates.
+        Telling { heard: Heard, answer: Option<Response<ResponseBody<B>>> },
         Awaited { future: Boxed<B, E> },
     }
 }
@@ -94,14 +96,26 @@ where
     type Output = Result<Response<ResponseBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let mut response = match this.stage.project() {
-            StageProjection::Stored { hit } => hit
-                .take()
-                .expect("a future is not polled after it was ready")
-                .into_response(),
-            StageProjection::Forwarded { future, after } => after.apply(ready!(future.poll(cx))?),
-            StageProjection::Awaited { future } => ready!(future.as_mut().poll(cx))?,
+        const POLLED_AGAIN: &str = "a future is not polled after it was ready";
+        let mut this = self.project();
+        let mut response = loop {
+            let (heard, answer) = match this.stage.as_mut().project() {
+                StageProjection::Stored { hit } => {
+                    break hit.take().expect(POLLED_AGAIN).into_response();
+                }
+                StageProjection::Forwarded { future, after } => {
+                    match after.apply(ready!(future.poll(cx))?) {
+                        (answer, None) => break answer,
+                        (answer, Some(heard)) => (heard, Some(answer)),
+                    }
+                }
+                StageProjection::Telling { heard, answer } => {
+                    ready!(Pin::new(heard).poll(cx));
+                    break answer.take().expect(POLLED_AGAIN);
+                }
+                StageProjection::Awaited { future } => break ready!(future.as_mut().poll(cx))?,
+            };
+            this.stage.set(Stage::Telling { heard, answer });
         };
         if *this.enclosed {
             response.extensions_mut().insert(NoStore);
@@ -151,12 +165,16 @@ impl After {
         }
     }
 
-    pub(crate) fn apply<B: Body>(&self, response: Response<B>) -> Response<ResponseBody<B>> {
+    /// The answer as it leaves, and what it waits for before, if so.
+    pub(crate) fn apply<B: Body>(
+        &self,
+        response: Response<B>,
+    ) -> (Response<ResponseBody<B>>, Option<Heard>) {
         let (mut parts, body) = response.into_parts();
         if let Some(cached_method) = &self.cached_method {
             parts.extensions.insert(CachedMethod::clone(cached_method));
         }
-        carry_out(&self.core, self.address.as_ref(), &mut parts);
+        let heard = carry_out(&self.core, self.address.as_ref(), &mut parts);
         parts.extensions.remove::<Tags>();
         parts.extensions.remove::<CacheFor>();
         parts.extensions.remove::<NoStore>();
@@ -167,12 +185,17 @@ impl After {
             answer::tell_downstream(&self.core, &mut parts.headers);
         }
         answer::settle(&self.core, &mut parts.headers, &self.decision);
-        Response::from_parts(parts, ResponseBody::passed(body))
+        let answer = Response::from_parts(parts, ResponseBody::passed(body));
+        (answer, heard)
     }
 }
 
-/// Carries out what an answer asks to be invalidated, before it leaves.
-pub(crate) fn carry_out(core: &Core, address: Option<&Address>, parts: &mut http::response::Parts) {
+/// Carries out what an answer asks to be invalidated. It leaves when what is returned is done.
+pub(crate) fn carry_out(
+    core: &Core,
+    address: Option<&Address>,
+    parts: &mut http::response::Parts,
+) -> Option<Heard> {
     let invalidating = match address {
         Some(address) => address.settle(
             &core.shared,
@@ -185,7 +208,5 @@ pub(crate) fn carry_out(core: &Core, address: Option<&Address>, parts: &mut http
             (!what.is_empty()).then(|| super::invalidate::start(&core.shared, what))
         }
     };
-    if let Some(invalidating) = invalidating {
-        invalidating.in_background();
-    }
+    invalidating.and_then(Invalidating::in_background)
 }

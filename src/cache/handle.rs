@@ -6,10 +6,12 @@ use std::sync::Arc;
 use http::header::HeaderValue;
 
 use super::collapse::Flights;
-use super::core::Shared;
+use super::core::{Authority, Shared};
 use super::invalidate::{self, Invalidating};
 use super::layer::CacheLayer;
 use super::limits::Limits;
+#[cfg(feature = "redis")]
+use super::shared::SharedSettings;
 use super::signals::Invalidate;
 use super::stats::{Counters, Stats};
 use super::status::{CacheStatus, MAX_NAME};
@@ -19,6 +21,7 @@ use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::store::invalidation::InvalidationClock;
 use crate::store::near::{Responses, Settings};
+use crate::store::shared::Tier;
 
 /// One cache: layers come from it, handlers hold it. A clone is the same cache.
 ///
@@ -87,6 +90,8 @@ impl Cache {
             evicted: shared.responses.evicted(),
             entries: shared.responses.len(),
             bytes: shared.responses.weight(),
+            #[cfg(feature = "redis")]
+            shared: shared.tier().map(Tier::stats),
             ..shared.counters.snapshot()
         }
     }
@@ -118,8 +123,12 @@ pub struct CacheBuilder {
     namespace: String,
     name: String,
     clock: Clock,
-    index: bool,
+    index: Option<bool>,
     buckets: u32,
+    near: bool,
+    strict: Option<bool>,
+    #[cfg(feature = "redis")]
+    pub(crate) tier: SharedSettings,
 }
 
 impl CacheBuilder {
@@ -139,8 +148,12 @@ impl CacheBuilder {
             namespace: String::new(),
             name: "larder".to_owned(),
             clock: Clock::system(),
-            index: true,
+            index: None,
             buckets: 16,
+            near: true,
+            strict: None,
+            #[cfg(feature = "redis")]
+            tier: SharedSettings::default(),
         }
     }
 
@@ -220,9 +233,25 @@ impl CacheBuilder {
     }
 
     /// Whether invalidations count the responses they reach and free their memory at once. Default:
-    /// yes. Without it [`Invalidated::entries`](crate::Invalidated::entries) is `None`, and memory is freed by eviction.
+    /// yes in memory alone, no with Redis, where it costs a set per tag. Without it
+    /// [`Invalidated::entries`](crate::Invalidated::entries) is `None`, and memory is freed by eviction.
     pub fn tag_index(mut self, index: bool) -> Self {
-        self.index = index;
+        self.index = Some(index);
+        self
+    }
+
+    /// Whether responses are kept in the memory of this process; without it, every look-up asks
+    /// Redis, and is [strict](Self::strict) unless you say otherwise. Default: yes.
+    pub fn near(mut self, near: bool) -> Self {
+        self.near = near;
+        self
+    }
+
+    /// With Redis: whether the shared invalidation clock is asked before each answer from store, where
+    /// a route does not say; see [`CacheLayer::strict`]. Default: no, unless nothing is kept
+    /// [near](Self::near).
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.strict = Some(strict);
         self
     }
 
@@ -248,11 +277,18 @@ impl CacheBuilder {
     pub fn build(self) -> Result<Cache, ConfigError> {
         self.validate()?;
         let limits = self.limits;
+        let tier = self.start_tier()?;
+        let shared_too = tier.is_some();
+        let authority = match tier {
+            Some(tier) => Authority::Shared(tier),
+            None => Authority::Here(InvalidationClock::new(self.buckets)),
+        };
         let responses = Responses::new(Settings {
             capacity: limits.capacity,
             largest: limits.body,
             variants: limits.variants,
-            index: self.index,
+            index: self.index.unwrap_or(!shared_too),
+            off: !self.near,
         });
         let shared = Shared {
             limits,
@@ -260,7 +296,8 @@ impl CacheBuilder {
             status: CacheStatus::new(self.name),
             clock: self.clock,
             responses,
-            invalidation: InvalidationClock::new(self.buckets),
+            authority,
+            strict: self.strict.unwrap_or(!self.near),
             flights: Flights::new(),
             uncacheable: Uncacheable::new(),
             counters: Counters::default(),
@@ -270,9 +307,30 @@ impl CacheBuilder {
         })
     }
 
+    #[cfg(feature = "redis")]
+    fn start_tier(&self) -> Result<Option<Tier>, ConfigError> {
+        self.tier.clone().start(self.buckets)
+    }
+
+    #[cfg(not(feature = "redis"))]
+    #[allow(clippy::unnecessary_wraps, reason = "as with the feature")]
+    fn start_tier(&self) -> Result<Option<Tier>, ConfigError> {
+        Ok(None)
+    }
+
     fn validate(&self) -> Result<(), ConfigError> {
         let limits = &self.limits;
         limits.validate()?;
+        #[cfg(feature = "redis")]
+        let has_tier = self.tier.is_on();
+        #[cfg(not(feature = "redis"))]
+        let has_tier = false;
+        if !self.near && !has_tier {
+            return Err(ConfigError::new(
+                "a cache that keeps nothing in memory needs Redis",
+                "`.near(false).redis(redis)`, or no `.near(false)`",
+            ));
+        }
         if self.namespace.len() >= limits.key.min(1 << 16) {
             return Err(ConfigError::new(
                 format!(

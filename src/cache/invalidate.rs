@@ -3,10 +3,12 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{ready, Context, Poll};
 use std::vec;
 
 use http::{request, Extensions, HeaderMap, Method, StatusCode};
+
+use tokio::sync::oneshot;
 
 use super::core::Shared;
 use super::keyed;
@@ -17,7 +19,8 @@ use crate::policy::key::{canonical_query, QueryRule};
 use crate::policy::request::is_safe;
 use crate::policy::stored::StoredResponse;
 use crate::policy::tag::TagHash;
-use crate::store::invalidation::{Strength, Validity};
+use crate::store::invalidation::{Reach, Strength, Validity};
+use crate::store::shared::Deferral;
 
 /// What an invalidation reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,17 +29,23 @@ use crate::store::invalidation::{Strength, Validity};
 pub struct Invalidated {
     /// How many stored responses were invalidated, each counted once; `None` without a tag index.
     pub entries: Option<u64>,
-    /// Whether other processes will hear of it only later. Never in memory alone.
+    /// Whether other processes will hear of it only later: Redis could not be told yet, and will be
+    /// as soon as it is back. Here the responses are invalid in any case. Never in memory alone.
     pub deferred: bool,
 }
 
-/// An invalidation that has happened and is being counted; await it for the count.
+/// An invalidation that has happened and is being counted; await it for the count, and to know that
+/// other processes have it.
 ///
-/// Dropping it changes nothing for correctness: the responses are invalid already, and their memory
-/// is freed when they are next looked up or make room.
+/// Dropping it changes nothing for correctness: the responses are invalid here already, Redis is
+/// being told, and their memory is freed when they are next looked up or make room.
 #[must_use = "await it for the count, or `drop` it: the responses are invalid already"]
 pub struct Invalidating {
     shared: Arc<Shared>,
+    /// What Redis has not answered yet, and who wants to know when it has.
+    unheard: Vec<Deferral>,
+    deferred: bool,
+    heard: Option<oneshot::Sender<()>>,
     sweeps: Vec<Sweep>,
     entries: Option<u64>,
 }
@@ -54,56 +63,20 @@ const STRIDE: usize = 256;
 
 /// Moves the clock for all of these at once.
 pub(crate) fn start(shared: &Arc<Shared>, what: Vec<Invalidate>) -> Invalidating {
-    let mut entries = Some(0);
-    let mut sweeps = Vec::new();
+    let mut invalidating = Invalidating {
+        shared: Arc::clone(shared),
+        unheard: Vec::new(),
+        deferred: false,
+        heard: None,
+        sweeps: Vec::new(),
+        entries: Some(0),
+    };
     for one in what {
         shared.counters.count(Counted::Invalidation);
         tracing::debug!(targets = ?one.targets, strength = ?one.strength, "cache invalidation");
-        match bump(shared, &one) {
-            Some(sweep) => sweeps.push(sweep),
-            None => entries = None,
-        }
+        invalidating.bump(&one);
     }
-    Invalidating {
-        shared: Arc::clone(shared),
-        sweeps,
-        entries,
-    }
-}
-
-/// The synchronous part: from here on the responses are invalid. `None` when they cannot be counted.
-fn bump(shared: &Shared, what: &Invalidate) -> Option<Sweep> {
-    let strength = what.strength;
-    if what.targets.contains(&Target::All) {
-        shared.invalidation.invalidate_all(strength);
-        let places = shared.responses.all_places().into_iter();
-        return Some(Sweep {
-            places,
-            tags: Vec::new(),
-            strength,
-        });
-    }
-    let (mut tags, mut listed) = (Vec::new(), Vec::new());
-    for target in &what.targets {
-        let (named, indexed_under) = match target {
-            Target::Tag(name) => (vec![TagHash::named(name)], TagHash::named(name)),
-            Target::Uri(uri) => uri_tags(uri),
-            Target::Path(path) => {
-                let tag = TagHash::path(None, path.as_bytes());
-                (vec![tag], tag)
-            }
-            Target::All => continue,
-        };
-        tags.extend(named);
-        listed.push(indexed_under);
-    }
-    shared.invalidation.invalidate(&tags, strength);
-    let places = shared.responses.places_of(&listed)?.into_iter();
-    Some(Sweep {
-        places,
-        tags,
-        strength,
-    })
+    invalidating
 }
 
 /// The implicit tags that a URI names, and the one they are indexed under.
@@ -159,15 +132,89 @@ impl Sweep {
 }
 
 impl Invalidating {
-    /// Counts and frees without anybody waiting for it.
-    pub(crate) fn in_background(self) {
-        let nothing_left = self.sweeps.iter().all(|sweep| sweep.places.len() == 0);
-        if nothing_left {
+    /// The synchronous part: from here on the responses are invalid in this process.
+    fn bump(&mut self, what: &Invalidate) {
+        let (shared, strength) = (&self.shared, what.strength);
+        if what.targets.contains(&Target::All) {
+            self.unheard
+                .extend(shared.invalidate(Reach::Everything(strength)));
+            self.sweeps.push(Sweep {
+                places: shared.responses.all_places().into_iter(),
+                tags: Vec::new(),
+                strength,
+            });
             return;
         }
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(self);
+        let (mut tags, mut listed) = (Vec::new(), Vec::new());
+        for target in &what.targets {
+            let (named, indexed_under) = match target {
+                Target::Tag(name) => (vec![TagHash::named(name)], TagHash::named(name)),
+                Target::Uri(uri) => uri_tags(uri),
+                Target::Path(path) => {
+                    let tag = TagHash::path(None, path.as_bytes());
+                    (vec![tag], tag)
+                }
+                Target::All => continue,
+            };
+            tags.extend(named);
+            listed.push(indexed_under);
         }
+        self.unheard
+            .extend(shared.invalidate(Reach::tags(&tags, strength)));
+        match shared.responses.places_of(&listed) {
+            Some(places) => self.sweeps.push(Sweep {
+                places: places.into_iter(),
+                tags,
+                strength,
+            }),
+            None => self.entries = None,
+        }
+    }
+
+    /// Counts and frees without anybody waiting for it. What is returned, if anything, is done when
+    /// Redis has heard, or is known not to.
+    pub(crate) fn in_background(mut self) -> Option<Heard> {
+        let nothing_left = self.sweeps.iter().all(|sweep| sweep.places.len() == 0);
+        if nothing_left && self.unheard.is_empty() {
+            return None;
+        }
+        let runtime = tokio::runtime::Handle::try_current().ok()?;
+        let heard = (!self.unheard.is_empty()).then(|| {
+            let (tell, heard) = oneshot::channel();
+            self.heard = Some(tell);
+            Heard(heard)
+        });
+        runtime.spawn(self);
+        heard
+    }
+
+    /// Works through some more places; true at the end.
+    fn sweep(&mut self) -> bool {
+        let mut turn = STRIDE;
+        while let Some(sweep) = self.sweeps.last_mut() {
+            while let Some(place) = sweep.places.next() {
+                let counted = sweep.visit(&self.shared, place);
+                self.entries = self.entries.map(|entries| entries + counted);
+                turn -= 1;
+                if turn == 0 {
+                    return false;
+                }
+            }
+            self.sweeps.pop();
+        }
+        true
+    }
+}
+
+/// Done when other processes can be told no better: their Redis has the invalidation, or it is
+/// deferred.
+pub(crate) struct Heard(oneshot::Receiver<()>);
+
+impl Future for Heard {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx).map(drop)
     }
 }
 
@@ -176,22 +223,20 @@ impl Future for Invalidating {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Invalidated> {
         let this = &mut *self;
-        let mut turn = STRIDE;
-        while let Some(sweep) = this.sweeps.last_mut() {
-            while let Some(place) = sweep.places.next() {
-                let counted = sweep.visit(&this.shared, place);
-                this.entries = this.entries.map(|entries| entries + counted);
-                turn -= 1;
-                if turn == 0 {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-            }
-            this.sweeps.pop();
+        while let Some(told) = this.unheard.last_mut() {
+            this.deferred |= ready!(Pin::new(told).poll(cx));
+            this.unheard.pop();
+        }
+        if let Some(heard) = this.heard.take() {
+            let _ = heard.send(());
+        }
+        if !this.sweep() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         Poll::Ready(Invalidated {
             entries: this.entries,
-            deferred: false,
+            deferred: this.deferred,
         })
     }
 }
@@ -251,11 +296,7 @@ impl Address {
     fn spoiled_paths(&self, shared: &Shared, headers: &HeaderMap) -> Option<Invalidate> {
         let related = invalidation::related_paths(self.host.as_deref(), &self.path, headers);
         let paths = std::iter::once(&self.path).chain(&related);
-        let begun = |path: &&String| {
-            shared
-                .invalidation
-                .was_begun(TagHash::path(None, path.as_bytes()))
-        };
+        let begun = |path: &&String| shared.may_be_stored(TagHash::path(None, path.as_bytes()));
         paths
             .filter(begun)
             .map(|path| Invalidate::path(path))

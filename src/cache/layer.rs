@@ -257,6 +257,17 @@ impl<K> CacheLayer<K> {
         self
     }
 
+    /// With Redis: whether the shared invalidation clock is asked before each answer from store, near
+    /// ones included. Then an answer never shows what any process had invalidated before the request
+    /// came; it costs a round trip, and while Redis is away the handler answers every request.
+    /// Otherwise other processes' invalidations arrive with a push, usually within milliseconds.
+    /// Default: what [`CacheBuilder::strict`](crate::CacheBuilder::strict) says. In memory alone every
+    /// look-up is strict as it is.
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.route.strict = Some(strict);
+        self
+    }
+
     /// What clients and caches downstream may do, where the handler's `Cache-Control` does not say.
     /// Default: `no-cache`, so that a purge here is a purge everywhere.
     pub fn client(mut self, client: ClientCache) -> Self {

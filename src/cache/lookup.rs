@@ -45,8 +45,11 @@ pub(crate) fn consult(
     with_scratch(|key| {
         keyed::write_key(shared, &core.route, parts, class, content, key)?;
         let place = shared.responses.place(key);
-        match look_up(shared, place, key, &parts.headers, directives.as_ref(), now) {
-            Lookup::Fresh { stored, left } if !is_due(core, &stored, &parts.method, now) => {
+        let found = look_up(shared, place, key, &parts.headers, directives.as_ref(), now);
+        match found {
+            Lookup::Fresh { stored, left }
+                if core.strict_tier().is_none() && !is_due(core, &stored, &parts.method, now) =>
+            {
                 Ok(Consulted::Fresh { stored, left, now })
             }
             found => {
@@ -110,7 +113,18 @@ pub(crate) struct Missing {
     pub(crate) usable_on_error: bool,
 }
 
-/// Looks up a key for a request with these fields.
+impl Missing {
+    /// There is a response, and another one is wanted in its place.
+    pub(crate) fn stale(stored: Arc<StoredResponse>) -> Self {
+        Self {
+            why: Forward::Stale,
+            sample: Some(stored),
+            usable_on_error: false,
+        }
+    }
+}
+
+/// Looks up a key in the near tier, for a request with these fields.
 pub(crate) fn look_up(
     shared: &Shared,
     place: u64,
@@ -119,19 +133,23 @@ pub(crate) fn look_up(
     directives: Option<&CacheControl>,
     now: Timestamp,
 ) -> Lookup {
-    let missing = |why, sample, usable_on_error| {
-        Lookup::Missing(Missing {
-            why,
-            sample,
-            usable_on_error,
-        })
-    };
-    let stored = match shared.responses.find(place, key, request) {
-        Found::Response(stored) => stored,
-        Found::OtherVariant(latest) => return missing(Forward::VaryMiss, Some(latest), false),
-        Found::Nothing => return missing(Forward::UriMiss, None, false),
-    };
-    let validity = shared.validity(&stored);
+    match shared.responses.find(place, key, request) {
+        Found::Response(stored) => {
+            let validity = shared.validity(&stored);
+            judge(stored, validity, directives, now)
+        }
+        Found::OtherVariant(latest) => missing(Forward::VaryMiss, Some(latest), false),
+        Found::Nothing => missing(Forward::UriMiss, None, false),
+    }
+}
+
+/// What a response of this validity is to a request with these directives.
+pub(crate) fn judge(
+    stored: Arc<StoredResponse>,
+    validity: Validity,
+    directives: Option<&CacheControl>,
+    now: Timestamp,
+) -> Lookup {
     if validity == Validity::Hard {
         return missing(Forward::Stale, Some(stored), false);
     }
@@ -153,6 +171,14 @@ pub(crate) fn look_up(
             missing(Forward::Stale, Some(stored), false)
         }
     }
+}
+
+fn missing(why: Forward, sample: Option<Arc<StoredResponse>>, usable_on_error: bool) -> Lookup {
+    Lookup::Missing(Missing {
+        why,
+        sample,
+        usable_on_error,
+    })
 }
 
 /// The request's own directives, where it has any and the route heeds them.

@@ -89,6 +89,7 @@
 //! [`cache_status(false)`](CacheLayer::cache_status).
 
 mod answer;
+mod ask;
 mod body;
 mod call;
 mod collapse;
@@ -98,6 +99,7 @@ mod core;
 mod exchange;
 mod future;
 mod handle;
+mod inquiry;
 mod invalidate;
 mod keyed;
 mod layer;
@@ -106,6 +108,8 @@ mod lookup;
 mod publish;
 mod route;
 mod service;
+#[cfg(feature = "redis")]
+mod shared;
 mod signals;
 mod stats;
 mod status;
@@ -122,5 +126,7 @@ pub use layer::CacheLayer;
 pub use route::ClientCache;
 pub use service::CacheService;
 pub use signals::{CacheFor, Invalidate, NoStore, Tags};
+#[cfg(feature = "redis")]
+pub use stats::SharedStats;
 pub use stats::Stats;
 pub use watch::{Watch, WatchFuture, WatchLayer};

@@ -176,6 +176,9 @@ fn store(filing: &Filing, head: Head, body: &[Bytes]) -> Result<Arc<StoredRespon
         Insertion::Stored => {
             shared.counters.count(Counted::Stored);
             shared.uncacheable.forget(filing.place);
+            if let Some(tier) = shared.tier() {
+                tier.store(&stored, filing.place, now);
+            }
             Ok(stored)
         }
         Insertion::Overtaken => Err(Reason::Overtaken),
@@ -188,7 +191,7 @@ fn store(filing: &Filing, head: Head, body: &[Bytes]) -> Result<Arc<StoredRespon
 pub(crate) fn is_worth_keeping(shared: &Shared, stored: &StoredResponse, now: Timestamp) -> bool {
     let times = stored.times();
     let stale_window = times.stale_while_revalidate.max(times.stale_if_error);
-    now < times.fresh_until.plus(stale_window) && shared.validity(stored) != Validity::Hard
+    now < times.fresh_until.plus(stale_window) && !shared.is_purged(stored)
 }
 
 /// Whether a refusal is about the response, so that the next one will likely be refused too.

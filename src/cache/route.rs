@@ -45,6 +45,8 @@ pub(crate) struct Route {
     pub(crate) body_limit: u64,
     pub(crate) collapse: Option<Duration>,
     pub(crate) early_refresh: Option<f32>,
+    /// Whether the shared clock is asked before each answer; the cache's own setting where `None`.
+    pub(crate) strict: Option<bool>,
     pub(crate) client: Option<ClientCache>,
     pub(crate) narrow: bool,
     pub(crate) ignore_client_directives: bool,
@@ -121,6 +123,7 @@ impl Route {
             body_limit: limits.body,
             collapse: Some(Duration::from_secs(10)),
             early_refresh: None,
+            strict: None,
             client: None,
             narrow: false,
             ignore_client_directives: false,

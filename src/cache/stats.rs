@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::policy::decision::{Decision, Reason};
+#[cfg(feature = "redis")]
+pub use crate::store::shared::SharedStats;
 
 /// What a cache did since it was built, and what it holds now.
 ///
@@ -34,6 +36,9 @@ pub struct Stats {
     pub entries: u64,
     /// The memory they weigh now, in bytes.
     pub bytes: u64,
+    /// The tier that processes share, where there is one.
+    #[cfg(feature = "redis")]
+    pub shared: Option<SharedStats>,
 }
 
 /// One thing that is counted.

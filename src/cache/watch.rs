@@ -12,7 +12,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::core::Shared;
-use super::invalidate::Address;
+use super::invalidate::{Address, Heard, Invalidating};
 
 /// A [`Layer`] for a whole router, made by [`Cache::watch`](crate::Cache::watch).
 ///
@@ -70,7 +70,7 @@ where
 {
     type Response = Response<ResBody>;
     type Error = S::Error;
-    type Future = WatchFuture<S::Future>;
+    type Future = WatchFuture<S::Future, Response<ResBody>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -80,47 +80,69 @@ where
         let (parts, body) = request.into_parts();
         let address = Address::of(&parts);
         WatchFuture {
-            future: self.inner.call(Request::from_parts(parts, body)),
-            shared: Arc::clone(&self.shared),
-            address,
+            stage: Stage::Asking {
+                future: self.inner.call(Request::from_parts(parts, body)),
+                shared: Arc::clone(&self.shared),
+                address,
+            },
         }
     }
 }
 
 pin_project! {
     /// The future of [`Watch`].
-    pub struct WatchFuture<F> {
+    pub struct WatchFuture<F, R> {
         #[pin]
-        future: F,
-        shared: Arc<Shared>,
-        address: Address,
+        stage: Stage<F, R>,
     }
 }
 
-impl<F, B, E> Future for WatchFuture<F>
+pin_project! {
+    #[project = StageProjection]
+    enum Stage<F, R> {
+        Asking { #[pin] future: F, shared: Arc<Shared>, address: Address },
+        // The answer waits until Redis has heard what it invalidates.
+        Telling { heard: Heard, answer: Option<R> },
+    }
+}
+
+impl<F, B, E> Future for WatchFuture<F, Response<B>>
 where
     F: Future<Output = Result<Response<B>, E>>,
 {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let response = ready!(this.future.poll(cx))?;
-        let (mut parts, body) = response.into_parts();
-        let settled = this.address.settle(
-            this.shared,
-            parts.status,
-            &parts.headers,
-            &mut parts.extensions,
-        );
-        if let Some(invalidating) = settled {
-            invalidating.in_background();
+        let mut stage = self.project().stage;
+        loop {
+            let (heard, answer) = match stage.as_mut().project() {
+                StageProjection::Telling { heard, answer } => {
+                    ready!(Pin::new(heard).poll(cx));
+                    let answer = answer.take();
+                    let answer = answer.expect("a future is not polled after it was ready");
+                    return Poll::Ready(Ok(answer));
+                }
+                StageProjection::Asking {
+                    future,
+                    shared,
+                    address,
+                } => {
+                    let (mut parts, body) = ready!(future.poll(cx))?.into_parts();
+                    let settled =
+                        address.settle(shared, parts.status, &parts.headers, &mut parts.extensions);
+                    let answer = Response::from_parts(parts, body);
+                    match settled.and_then(Invalidating::in_background) {
+                        None => return Poll::Ready(Ok(answer)),
+                        Some(heard) => (heard, Some(answer)),
+                    }
+                }
+            };
+            stage.set(Stage::Telling { heard, answer });
         }
-        Poll::Ready(Ok(Response::from_parts(parts, body)))
     }
 }
 
-impl<F> fmt::Debug for WatchFuture<F> {
+impl<F, R> fmt::Debug for WatchFuture<F, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WatchFuture").finish_non_exhaustive()
     }

@@ -136,6 +136,13 @@ reasons! {
     /// The request has `Cache-Control: only-if-cached` and nothing usable is stored.
     OnlyIfCached => "only-if-cached",
 
+    /// The look-up is strict, and nobody could confirm that what is stored still holds.
+    Unconfirmed => "unconfirmed",
+
+    // Answers from store.
+    /// The response came from the tier that processes share.
+    Shared => "shared",
+
     // Responses that are not stored.
     /// The request has `Cache-Control: no-store`.
     RequestNoStore => "request-no-store",

@@ -15,6 +15,7 @@ use super::health::RedisHealth;
 use super::listen::{Event, Subscription};
 use super::shared::Shared;
 use super::supervisor::Hook;
+#[cfg(test)]
 use crate::clock::Clock;
 use crate::error::ConfigError;
 
@@ -72,6 +73,16 @@ impl Redis {
         }
     }
 
+    /// Waits until every server is connected, for at most `limit`; false if that was not enough. For
+    /// tests, and for start-ups that would rather not begin without: nothing needs it.
+    pub async fn connected(&self, limit: Duration) -> bool {
+        let shared = &self.owner.0;
+        shared.ensure_supervised();
+        let mut changes = shared.changes.subscribe();
+        let connected = async { changes.wait_for(|_| self.health().up).await.is_ok() };
+        tokio::time::timeout(limit, connected).await == Ok(true)
+    }
+
     pub(super) fn new(settings: Settings) -> Self {
         let shared = Shared::new(settings);
         Self {
@@ -82,12 +93,14 @@ impl Redis {
 
 /// What the shared tier asks. Every call decides its connection by a key, the `route`.
 impl Redis {
-    /// The value under a key: exactly one `GET`, and the answer's bytes are not copied.
+    /// As [`get_within`](Self::get_within), within the deadline.
+    #[cfg(test)]
     pub(crate) async fn get(&self, key: &[u8]) -> Result<Option<Bytes>, NoAnswer> {
         self.get_within(key, self.deadline()).await
     }
 
-    /// As [`get`](Self::get), within what is left of the request's deadline.
+    /// The value under a key: exactly one `GET`, and the answer's bytes are not copied. `limit` is
+    /// what is left of the request's deadline.
     pub(crate) async fn get_within(
         &self,
         key: &[u8],
@@ -208,15 +221,6 @@ impl Redis {
         shared.ensure_supervised();
     }
 
-    /// Waits until every server is connected, for tests and for start-ups that want to.
-    pub(crate) async fn connected(&self, limit: Duration) -> bool {
-        let shared = &self.owner.0;
-        shared.ensure_supervised();
-        let mut changes = shared.changes.subscribe();
-        let connected = async { changes.wait_for(|_| self.health().up).await.is_ok() };
-        tokio::time::timeout(limit, connected).await == Ok(true)
-    }
-
     /// Whether one pipeline can ask for both keys: they live on one server.
     pub(crate) fn same_server(&self, a: &[u8], b: &[u8]) -> bool {
         let nodes = self.owner.0.nodes.read();
@@ -242,6 +246,7 @@ impl Redis {
         self.owner.0.settings.address.db
     }
 
+    #[cfg(test)]
     pub(crate) fn clock(&self) -> &Clock {
         &self.owner.0.settings.clock
     }

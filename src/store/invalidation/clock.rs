@@ -9,7 +9,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Strength, Validity};
+use super::{Reach, Strength, Validity};
 use crate::policy::stored::Fence;
 use crate::policy::tag::TagHash;
 
@@ -62,25 +62,23 @@ impl InvalidationClock {
         }
     }
 
-    /// Invalidates every response that carries one of the tags and was begun before now.
-    pub(crate) fn invalidate(&self, tags: &[TagHash], strength: Strength) {
+    /// Invalidates what an invalidation reaches and was begun before now.
+    pub(crate) fn invalidate(&self, reach: &Reach) {
         // The clock moves first: a fence taken from here on belongs to a reader that starts after
         // the caller's change, and must not be caught.
         let n = self.tick();
-        for tag in tags {
-            self.bucket(strength.bucket_of(*tag))
-                .fetch_max(n, Ordering::SeqCst);
+        let raise = |cell: &AtomicU64| cell.fetch_max(n, Ordering::SeqCst);
+        match reach {
+            Reach::Tags(buckets) => buckets.iter().for_each(|tag| {
+                raise(self.bucket(*tag));
+            }),
+            Reach::Everything(Strength::Hard) => {
+                raise(&self.floor);
+            }
+            Reach::Everything(Strength::Soft) => {
+                raise(&self.soft_floor);
+            }
         }
-    }
-
-    /// Invalidates everything that was begun before now.
-    pub(crate) fn invalidate_all(&self, strength: Strength) {
-        let n = self.tick();
-        let floor = match strength {
-            Strength::Hard => &self.floor,
-            Strength::Soft => &self.soft_floor,
-        };
-        floor.fetch_max(n, Ordering::SeqCst);
     }
 
     /// Whether a response begun at `fence` with these tags still holds.
@@ -266,7 +264,7 @@ mod tests {
         let clock = InvalidationClock::new(16);
         let (posts, users) = (tags(&["posts", "all"]), tags(&["users", "all"]));
         let before = clock.fence();
-        clock.invalidate(&tags(&["posts"]), Strength::Hard);
+        clock.invalidate(&Reach::tags(&tags(&["posts"]), Strength::Hard));
         assert_eq!(clock.validity(before, &posts), Validity::Hard);
         assert_eq!(clock.validity(before, &users), Validity::Valid);
         assert_eq!(clock.validity(clock.fence(), &posts), Validity::Valid);
@@ -277,10 +275,10 @@ mod tests {
         let clock = InvalidationClock::new(16);
         let posts = tags(&["posts"]);
         let first = clock.fence();
-        clock.invalidate(&posts, Strength::Soft);
+        clock.invalidate(&Reach::tags(&posts, Strength::Soft));
         assert_eq!(clock.validity(first, &posts), Validity::Soft);
-        clock.invalidate(&posts, Strength::Hard);
-        clock.invalidate(&posts, Strength::Soft);
+        clock.invalidate(&Reach::tags(&posts, Strength::Hard));
+        clock.invalidate(&Reach::tags(&posts, Strength::Soft));
         assert_eq!(clock.validity(first, &posts), Validity::Hard);
     }
 
@@ -288,9 +286,9 @@ mod tests {
     fn invalidating_everything_raises_the_floor() {
         let clock = InvalidationClock::new(10);
         let before = clock.fence();
-        clock.invalidate_all(Strength::Soft);
+        clock.invalidate(&Reach::Everything(Strength::Soft));
         assert_eq!(clock.validity(before, &[]), Validity::Soft);
-        clock.invalidate_all(Strength::Hard);
+        clock.invalidate(&Reach::Everything(Strength::Hard));
         assert_eq!(clock.validity(before, &[]), Validity::Hard);
         assert_eq!(clock.validity(clock.fence(), &[]), Validity::Valid);
     }
@@ -301,7 +299,7 @@ mod tests {
         let before = clock.fence();
         let names: Vec<String> = (0..20_000).map(|i| format!("tag-{i}")).collect();
         for name in names.iter().take(100) {
-            clock.invalidate(&[TagHash::named(name)], Strength::Hard);
+            clock.invalidate(&Reach::tags(&[TagHash::named(name)], Strength::Hard));
         }
         for name in names.iter().take(100) {
             assert_eq!(

@@ -19,6 +19,7 @@ pub(crate) enum Correction {
     /// A heartbeat vouches only for a mirror that has reached it.
     ReachFirst,
     /// A response from Redis has the grace of the mirror, not one of its own.
+    #[cfg_attr(not(test), allow(dead_code, reason = "only the model asks"))]
     GraceFromMirror,
     /// A deferred invalidation holds in its own process at once.
     KeepOverlay,

@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::overlay::Reach;
-use super::Strength;
+use super::{Reach, Strength};
 
 /// The name of an invalidation until Redis has numbered it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,9 +110,10 @@ impl Journal {
         Some(&entry.reach)
     }
 
-    /// Whether something is deferred.
-    pub(crate) fn is_behind(&self) -> bool {
-        self.entries.iter().any(|entry| entry.state != State::Sent)
+    /// How many are deferred.
+    pub(crate) fn behind(&self) -> usize {
+        let deferred = |entry: &&Entry| entry.state != State::Sent;
+        self.entries.iter().filter(deferred).count()
     }
 
     fn ticket(&mut self) -> Ticket {

@@ -79,7 +79,6 @@ pub(crate) use {
     correction::Undone,
     health::{Bounds, Doubt, Health},
     journal::Ticket,
-    overlay::Reach,
     protocol::{Asked, Mirror, Next},
     scripts::{arguments, invalidation, new_epoch, CLOCK, SYNC},
     strict::{Before, Strict},
@@ -105,6 +104,21 @@ pub(crate) enum Strength {
     #[default]
     Hard,
     Soft,
+}
+
+/// What one invalidation reaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// These buckets; a soft tag is named by its [`TagHash::soft`].
+    Tags(Vec<TagHash>),
+    Everything(Strength),
+}
+
+impl Reach {
+    /// Every response that carries one of these tags.
+    pub(crate) fn tags(tags: &[TagHash], strength: Strength) -> Self {
+        Self::Tags(tags.iter().map(|tag| strength.bucket_of(*tag)).collect())
+    }
 }
 
 impl Strength {

@@ -8,16 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 
-use super::{Strength, Validity};
+use super::{Reach, Strength, Validity};
 use crate::policy::tag::TagHash;
-
-/// What one invalidation reaches.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Reach {
-    /// These buckets; a soft tag is named by its [`TagHash::soft`].
-    Tags(Vec<TagHash>),
-    Everything(Strength),
-}
 
 /// The invalidations on their way.
 #[derive(Default)]

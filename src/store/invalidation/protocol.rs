@@ -20,9 +20,9 @@ use std::sync::Arc;
 use super::correction::Correction;
 use super::health::Doubt;
 use super::journal::{Journal, Ticket};
-use super::overlay::Reach;
 use super::view::View;
 use super::wire::{Header, Message};
+use super::Reach;
 
 /// The mirror of one process. It is kept under a lock; look-ups read its [`View`].
 pub(crate) struct Mirror {
@@ -262,9 +262,9 @@ impl Mirror {
         self.journal.replay()
     }
 
-    /// Whether a deferred invalidation waits for Redis.
-    pub(crate) fn is_behind(&self) -> bool {
-        self.journal.is_behind()
+    /// How many deferred invalidations wait for Redis.
+    pub(crate) fn behind(&self) -> usize {
+        self.journal.behind()
     }
 
     /// Applies an invalidation, whoever asked for it.
@@ -342,7 +342,7 @@ impl Mirror {
     }
 
     fn note_journal(&self) {
-        let behind = self.journal.is_behind();
+        let behind = self.journal.behind() > 0;
         self.view.soundness.doubt(Doubt::Deferred, behind);
     }
 

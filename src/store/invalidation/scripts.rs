@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use super::overlay::Reach;
+use super::Reach;
 use super::Strength;
 
 /// The heartbeat.

@@ -23,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) largest: u64,
     pub(crate) variants: usize,
     pub(crate) index: bool,
+    /// Whether nothing is kept here at all: every look-up goes to the tier behind.
+    pub(crate) off: bool,
 }
 
 /// All that is stored under one key hash.
@@ -60,6 +62,7 @@ pub(crate) struct Responses {
     /// Held while a slot is read, changed and written back; hits never take one.
     writers: Box<[Mutex<()>]>,
     variants: usize,
+    off: bool,
     /// The bytes that may lie in one place.
     slot: u64,
     book: Arc<Book>,
@@ -107,6 +110,7 @@ impl Responses {
             seed: DefaultHashBuilder::default(),
             writers: (0..64).map(|_| Mutex::default()).collect(),
             variants: settings.variants,
+            off: settings.off,
             slot: largest_slot(settings.capacity, settings.largest),
             book,
         }
@@ -150,6 +154,9 @@ impl Responses {
         stored: Arc<StoredResponse>,
         holds: impl Fn(&StoredResponse) -> bool,
     ) -> Insertion {
+        if self.off {
+            return Insertion::Stored; // behind this tier, that is
+        }
         let _writing = self.writer(place).lock();
         let before = self.slots.peek(&place);
         let mut kept: Vec<Arc<StoredResponse>> = vec![Arc::clone(&stored)];
@@ -420,6 +427,7 @@ mod tests {
             largest: 1024,
             variants: 4,
             index: true,
+            off: false,
         })
     }
 

@@ -168,12 +168,17 @@ impl Driver {
     /// Sends what is deferred, until `limit` has passed; true if nothing is left. For a shutdown.
     pub(crate) async fn flush(self: &Arc<Self>, limit: Duration) -> bool {
         let flushed = async {
-            while self.mirror.lock().is_behind() {
+            while self.deferred() > 0 {
                 self.replay().await;
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
         tokio::time::timeout(limit, flushed).await.is_ok()
+    }
+
+    /// How many invalidations Redis has not heard of.
+    pub(crate) fn deferred(&self) -> u64 {
+        self.mirror.lock().behind() as u64
     }
 
     /// Starts the heartbeat, unless it runs.

@@ -24,6 +24,7 @@ pub(crate) struct Keys {
     channel: String,
     /// Up to the digest.
     entry: String,
+    #[allow(dead_code, reason = "used next")]
     lease: String,
 }
 
@@ -59,6 +60,7 @@ impl Keys {
     }
 
     /// The lease to make that response.
+    #[allow(dead_code, reason = "used next")]
     pub(crate) fn lease(&self, key: &[u8], vary: &[VaryField]) -> Vec<u8> {
         [self.lease.as_bytes(), &digest(key, vary)].concat()
     }

@@ -245,15 +245,6 @@ impl Responses {
             redis.store(keys.entry(stored.key(), &[]), Bytes::from(record), lifetime);
         }
     }
-
-    /// Whether a response that is near may answer.
-    pub(crate) fn near(&self, stored: &StoredResponse) -> Option<Validity> {
-        self.driver.relaxed(stored.fence(), stored.tags()).ok()
-    }
-
-    pub(crate) fn driver(&self) -> &Arc<Driver> {
-        &self.driver
-    }
 }
 
 impl std::fmt::Debug for Responses {

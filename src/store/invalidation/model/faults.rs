@@ -1,6 +1,6 @@
 //! What is done to the processes and the server, and what the processes are asked to do.
 
-use super::super::overlay::Reach;
+use super::super::Reach;
 use super::super::Strength;
 use super::node::CacheRule;
 use super::world::{derived, keys, tags_of, Event, Request, Waiting, World, MS};

@@ -1,7 +1,7 @@
 //! What lies between a process and the server.
 
-use super::super::overlay::Reach;
 use super::super::protocol::Next;
+use super::super::Reach;
 use super::super::Strength;
 use super::server::{Arguments, Server, ServerRule};
 use super::world::{Event, Mistake, Reply, Request, Waiting, World, MS};

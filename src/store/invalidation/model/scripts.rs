@@ -2,9 +2,9 @@
 
 use redis::{Connection, Value};
 
-use super::super::overlay::Reach;
 use super::super::scripts::{arguments, invalidation, CLOCK, SYNC};
 use super::super::wire::{Header, HEADER_LENGTH, MESSAGE_MAGIC};
+use super::super::Reach;
 use super::super::Strength;
 use super::server::{Arguments, Server as Model};
 use crate::policy::tag::TagHash;

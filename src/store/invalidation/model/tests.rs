@@ -26,7 +26,7 @@ fn sweep(world: &mut World) {
     for process in 0..world.processes.len() {
         let this = &world.processes[process];
         let (view, now) = (this.view.clone(), this.now(world.now));
-        if view.soundness.health(now) != Health::Sound || this.mirror.is_behind() {
+        if view.soundness.health(now) != Health::Sound || this.mirror.behind() > 0 {
             world
                 .oracle
                 .violate(format!("process {process} does not recover"));

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::super::correction::{Correction, Undone};
 use super::super::journal::Ticket;
-use super::super::overlay::Reach;
 use super::super::protocol::Asked;
 use super::super::strict::Before;
 use super::super::wire::Header;
+use super::super::Reach;
 use super::node::{CacheRule, Process};
 use super::oracle::Oracle;
 use super::server::{Entry, Server, ServerRule};

@@ -1,0 +1,202 @@
+//! What a request asks, and whether what others hand it may answer it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{request, Method, Response, StatusCode};
+use http_body::Body;
+use tokio::runtime::Handle;
+
+use super::answer::{self, Hit};
+use super::ask::{Wanted, Word};
+use super::body::ResponseBody;
+use super::call::stale_on_error;
+use super::core::Core;
+use super::lookup::{look_up, Lookup, Missing, Plan};
+use crate::header::cache_control::CacheControl;
+use crate::policy::decision::{ttl_parameter, Decision, Forward, Reason};
+use crate::policy::reuse::{reuse, Allowance, Reuse};
+use crate::policy::stored::{selecting_fields, StoredResponse};
+use crate::store::invalidation::Validity;
+
+/// What a request asks for: all of it but the service and the body, which need not be `Sync`.
+pub(crate) struct Inquiry {
+    pub(crate) core: Arc<Core>,
+    pub(crate) parts: request::Parts,
+    pub(crate) plan: Plan,
+    pub(crate) missing: Missing,
+}
+
+impl Inquiry {
+    pub(crate) fn is_strict(&self) -> bool {
+        self.core.strict_tier().is_some()
+    }
+
+    pub(crate) fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            shared: &self.core.shared,
+            place: self.plan.place,
+            key: &self.plan.key,
+            request: &self.parts.headers,
+            directives: self.plan.directives.as_ref(),
+            strict: self.is_strict(),
+        }
+    }
+
+    /// Asks beyond the near tier, unless nothing that is stored anywhere could answer.
+    pub(crate) async fn ask(&mut self) -> Word {
+        let said = self.plan.directives.as_ref();
+        if said.is_some_and(wants_its_own) {
+            return Word::Nothing;
+        }
+        let word = self.wanted().ask(self.missing.sample.as_deref()).await;
+        match word {
+            Word::Found(Lookup::Missing(missing), _) => {
+                if self.missing.sample.is_none() {
+                    self.missing = missing;
+                }
+                Word::Nothing
+            }
+            word => word,
+        }
+    }
+
+    /// How long to wait for another request's call, where this one may share it at all.
+    pub(crate) fn collapses(&self) -> Option<Duration> {
+        let (plan, shared) = (&self.plan, &self.core.shared);
+        let shares = self.parts.method != Method::HEAD
+            && self.missing.why != Forward::Request
+            && !plan.facts.precondition
+            && !plan
+                .directives
+                .as_ref()
+                .is_some_and(|said| said.no_store || wants_its_own(said))
+            && !shared.uncacheable.is_remembered(plan.place, plan.now)
+            && Handle::try_current().is_ok();
+        self.core.route.collapse.filter(|_| shares)
+    }
+
+    /// The key, and the values of the fields that its responses are known to vary on.
+    pub(crate) fn flight_key(&self) -> Arc<[u8]> {
+        let names: Vec<_> = match (&self.missing.sample, self.core.shared.tier()) {
+            (Some(sample), _) => sample.vary().iter().map(|f| f.name.clone()).collect(),
+            (None, Some(tier)) => tier.varying(self.plan.place).to_vec(),
+            (None, None) => Vec::new(),
+        };
+        if names.is_empty() {
+            return Arc::clone(&self.plan.key);
+        }
+        let mut key = self.plan.key.to_vec();
+        for field in selecting_fields(&names, &self.parts.headers) {
+            key.push(u8::from(field.value.is_some()));
+            let value = field.value.unwrap_or_default();
+            key.extend_from_slice(&(value.len() as u64).to_be_bytes());
+            key.extend_from_slice(&value);
+        }
+        key.into()
+    }
+
+    /// What another request has stored near between this one's look-up and its lead.
+    pub(crate) async fn found_meanwhile(&self) -> Option<Lookup> {
+        let found = match self.core.strict_tier() {
+            Some(tier) => {
+                let near = self.wanted().confirm_near(tier, &tier.budget()).await;
+                near.usable()?.0
+            }
+            None => {
+                let (shared, plan) = (&self.core.shared, &self.plan);
+                let (directives, now) = (plan.directives.as_ref(), shared.clock.now());
+                let request = &self.parts.headers;
+                look_up(shared, plan.place, &plan.key, request, directives, now)
+            }
+        };
+        matches!(found, Lookup::Fresh { .. }).then_some(found)
+    }
+
+    /// Whether another request's response may answer this one: it is the right variant, fresh, and
+    /// no invalidation has overtaken the call it came from.
+    pub(crate) async fn accepts(&self, stored: &Arc<StoredResponse>) -> bool {
+        let now = self.core.shared.clock.now();
+        let reuse = reuse(stored.times(), self.plan.directives.as_ref(), false, now);
+        let fits = stored.key() == &*self.plan.key
+            && stored.is_selected_by(&self.parts.headers)
+            && matches!(
+                reuse,
+                Reuse::Fresh { .. }
+                    | Reuse::Stale {
+                        allowance: Some(_),
+                        ..
+                    }
+            );
+        fits && self.core.validity(stored).await == Validity::Valid
+    }
+
+    /// The stale response that may stand in for a failed call.
+    pub(crate) async fn stale_on_error(&self) -> Option<Arc<StoredResponse>> {
+        stale_on_error(&self.core, &self.missing).await
+    }
+
+    /// An answer from store, and whether the request goes on as its refresh.
+    pub(crate) fn hit(
+        &self,
+        found: Lookup,
+        origin: Option<Reason>,
+    ) -> (Hit, Arc<StoredResponse>, bool) {
+        let (stored, remaining, detail, refreshes) = match found {
+            Lookup::Fresh { stored, left } => {
+                let early = origin == Some(Reason::EarlyRefresh);
+                (stored, Ok(left), origin, early)
+            }
+            Lookup::Stale {
+                stored,
+                overdue,
+                allowance: Allowance::MaxStale,
+            } => (stored, Err(overdue), Some(Reason::MaxStale), false),
+            Lookup::Stale {
+                stored, overdue, ..
+            } => {
+                let why = Reason::StaleWhileRevalidate;
+                (stored, Err(overdue), Some(why), true)
+            }
+            Lookup::Missing(_) => unreachable!("a missing response is not an answer"),
+        };
+        let decision = Decision::Hit {
+            ttl: ttl_parameter(remaining),
+            detail,
+        };
+        let now = self.core.shared.clock.now();
+        let method = &self.parts.method;
+        let hit = Hit::new(&self.core, Arc::clone(&stored), &decision, method, now);
+        (hit, stored, refreshes)
+    }
+
+    /// An answer that another request's call has made.
+    pub(crate) fn collapsed(&self, stored: Arc<StoredResponse>, detail: Option<Reason>) -> Hit {
+        let decision = Decision::Forward {
+            why: self.missing.why,
+            status: None,
+            stored: false,
+            collapsed: true,
+            detail,
+        };
+        let now = self.core.shared.clock.now();
+        Hit::new(&self.core, stored, &decision, &self.parts.method, now)
+    }
+
+    /// The client wants a stored response or none (RFC 9111 §5.2.1.7).
+    pub(crate) fn gateway_timeout<R: Body>(&self) -> Response<ResponseBody<R>> {
+        let mut response = Response::new(ResponseBody::whole(bytes::Bytes::new()));
+        *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
+        let decision = Decision::Refused {
+            detail: Reason::OnlyIfCached,
+        };
+        answer::settle(&self.core, response.headers_mut(), &decision);
+        response
+    }
+}
+
+/// Whether a request wants an answer made for it alone: stored ones are none, and who waited for
+/// another one's would wait for what it cannot take.
+fn wants_its_own(said: &CacheControl) -> bool {
+    said.no_cache.is_some() || said.max_age == Some(0)
+}
