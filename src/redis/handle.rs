@@ -15,8 +15,6 @@ use super::health::RedisHealth;
 use super::listen::{Event, Subscription};
 use super::shared::Shared;
 use super::supervisor::Hook;
-#[cfg(test)]
-use crate::clock::Clock;
 use crate::error::ConfigError;
 
 /// A handle on Redis: one server, a Cluster, or what Sentinels watch. A clone is the same handle.
@@ -244,11 +242,6 @@ impl Redis {
     /// must contain it.
     pub(crate) fn database(&self) -> i64 {
         self.owner.0.settings.address.db
-    }
-
-    #[cfg(test)]
-    pub(crate) fn clock(&self) -> &Clock {
-        &self.owner.0.settings.clock
     }
 }
 
