@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::header::HeaderName;
 use quick_cache::sync::Cache;
+use quick_cache::UnitWeighter;
 
 use super::driver::{Deferral, Driver, Settings};
 use super::responses::{Found, Miss, Query, Responses};
@@ -17,7 +18,7 @@ use crate::store::envelope::Envelope;
 use crate::store::invalidation::{Reach, Validity};
 
 /// The fields that this many keys vary on are remembered, so that a look-up takes one trip.
-const VARYING: usize = 1 << 16;
+const VARYING: u64 = 1 << 16;
 
 /// How the shared tier is, and what it did so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,7 +68,7 @@ impl Tier {
         Self {
             responses: Responses::new(Arc::clone(&driver), envelope),
             driver,
-            varying: Cache::new(VARYING),
+            varying: Cache::with_weighter(1024, VARYING, UnitWeighter),
             counters: Counters::default(),
         }
     }
