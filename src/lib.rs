@@ -47,6 +47,9 @@
 //! | feature | default | what it adds |
 //! | --- | --- | --- |
 //! | `axum` | yes | keys follow `OriginalUri` and tags `MatchedPath`; [`Tags`], [`CacheFor`], [`NoStore`] and [`Invalidate`] can be returned beside a response |
+//! | `redis` | no | [responses and invalidations shared](cache#shared-between-processes) by all processes with one Redis: a server, a Cluster, or behind Sentinels |
+//! | `redis-tls` | no | `rediss://` URLs |
+//! | `encryption` | no | seals what is stored in Redis (AES-256-GCM) |
 
 pub mod cache;
 mod clock;

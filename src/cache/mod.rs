@@ -70,6 +70,37 @@
 //! Invalidate after the change is committed. If a lagging replica of your database may still answer
 //! the old value, invalidate a second time once it has caught up.
 //!
+//! # Shared between processes
+//!
+//! With feature `redis`, `CacheBuilder::redis` puts Redis behind the memory of each process. A
+//! response that one of them has stored answers in all of them, and so do invalidations.
+//!
+//! ```text
+//!  near tier ── fresh ─────────────────────────────────────────────► answer (no question to Redis)
+//!      └─ nothing ─► Redis: one GET ─┬─ fresh, not invalidated ────► near tier, answer
+//!                                    └─ nothing, or no answer ─────► the inner service
+//! ```
+//!
+//! - **Redis is never waited for** longer than its deadline, 50 ms for
+//!   all that a request asks, and not at all while it is known to be away. Whatever it does, the
+//!   inner service answers as if there were no cache.
+//! - **Relaxed** look-ups, the default, learn of other processes' invalidations by a push, usually
+//!   within milliseconds; if pushes are lost, within 600 ms; if Redis cannot be reached, near
+//!   responses end with the grace. **Strict** ones
+//!   ([`CacheLayer::strict`]) ask the invalidation clock in the same round trip, and never show what
+//!   was invalidated before they began; without Redis they go to the inner service.
+//! - **Invalidations** hold in their own process at once, and are awaited before the answer that
+//!   caused them leaves. Without Redis they are [deferred](Invalidated::deferred): kept, and sent
+//!   when it is back (`Cache::flush` for a shutdown; a process that dies takes them along, and then
+//!   the ttl is the bound). Every unsafe request that succeeds is one, as any process may have stored
+//!   its URI: with more than some hundred of them per second, raise
+//!   [`clock_bits`](CacheBuilder::clock_bits).
+//! - **Counts** of what an invalidation reached need the [tag index](CacheBuilder::tag_index).
+//! - **Releases** of one service share a Redis safely: stored bytes carry a format version, and
+//!   `CacheBuilder::version` keeps apart those whose answers differ.
+//! - Where Redis is trusted with less than the responses, feature `encryption` seals them
+//!   (`CacheBuilder::sealed`).
+//!
 //! # What is bounded
 //!
 //! | what | default | over it |

@@ -1,7 +1,5 @@
 //! Redis, reached in a way that nobody notices when it cannot be.
 //!
-//! (The cache does not use it yet: it is the handle that the shared tier will be reached by.)
-//!
 //! A cache that waits for its store is slower than no cache. So no request ever connects, reconnects,
 //! retries or probes: a supervisor does, in the background, and requests use what is there. What they
 //! may rely on:
