@@ -1,8 +1,9 @@
 //! `Cache-Status` and `Age` as field values.
 //!
 //! Every hit writes both, and nearly always with small numbers. Those are written once per process
-//! and copied from then on, which needs no memory and counts no references.
+//! and lent from then on, which needs no memory and counts no references.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::LazyLock;
@@ -51,17 +52,17 @@ impl CacheStatus {
     }
 
     /// The member of `Cache-Status` for a decision (RFC 9211 §2).
-    pub(crate) fn field(&self, decision: &Decision) -> HeaderValue {
+    pub(crate) fn field(&self, decision: &Decision) -> Cow<'static, HeaderValue> {
         if let Decision::Hit { ttl, detail: None } = decision {
             let known = usize::try_from(*ttl)
                 .ok()
                 .and_then(|ttl| self.hits.get(ttl));
             if let Some(value) = known {
-                return value.clone();
+                return Cow::Borrowed(value);
             }
         }
-        HeaderValue::try_from(written(&self.name, decision))
-            .expect("the name is a token, and parameters are visible ASCII")
+        let value = HeaderValue::try_from(written(&self.name, decision));
+        Cow::Owned(value.expect("the name is a token, and parameters are visible ASCII"))
     }
 }
 
@@ -74,12 +75,12 @@ fn written(name: &str, decision: &Decision) -> String {
 }
 
 /// The value of `Age` (RFC 9111 §5.1).
-pub(crate) fn age(seconds: u64) -> HeaderValue {
+pub(crate) fn age(seconds: u64) -> Cow<'static, HeaderValue> {
     static AGES: LazyLock<&'static [HeaderValue]> =
         LazyLock::new(|| small_numbers(|seconds| seconds.to_string()));
     match usize::try_from(seconds).ok().and_then(|n| AGES.get(n)) {
-        Some(value) => value.clone(),
-        None => HeaderValue::from(seconds.min(1 << 31)),
+        Some(value) => Cow::Borrowed(value),
+        None => Cow::Owned(HeaderValue::from(seconds.min(1 << 31))),
     }
 }
 
