@@ -41,8 +41,8 @@ pub(crate) fn consult(
 ) -> Result<Consulted, Reason> {
     let shared = &core.shared;
     let now = shared.clock.now();
-    let directives = request_directives(&core.route, &facts, &parts.headers);
     with_scratch(|key| {
+        let directives = request_directives(&core.route, &facts, &parts.headers);
         keyed::write_key(shared, &core.route, parts, class, content, key)?;
         let place = shared.responses.place(key);
         match look_up(shared, place, key, &parts.headers, directives.as_ref(), now) {
