@@ -27,6 +27,7 @@ use super::lookup::{look_up, Lookup, Missing, Plan};
 use super::stats::Counted;
 use crate::header::cache_control::CacheControl;
 use crate::policy::decision::{ttl_parameter, Decision, Forward, Reason};
+use crate::policy::request::Fact;
 use crate::policy::reuse::{reuse, Allowance, Reuse};
 use crate::policy::stored::{selecting_fields, StoredResponse};
 use crate::store::invalidation::Validity;
@@ -154,7 +155,7 @@ where
         };
         let shares = self.parts.method != Method::HEAD
             && self.missing.why != Forward::Request
-            && !plan.facts.precondition
+            && !plan.facts.has(Fact::Precondition)
             && !plan.directives.as_ref().is_some_and(wants_its_own)
             && !shared.uncacheable.is_remembered(plan.place, plan.now)
             && Handle::try_current().is_ok();
