@@ -1,6 +1,5 @@
 //! Writing answers: from store, and the fields that every answer gets.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use http_body::Body;
 
 use super::body::ResponseBody;
 use super::core::Core;
-use super::status;
+use super::status::{self, Written};
 use crate::clock::Timestamp;
 use crate::header::cache_control::{CacheControl, Fields};
 use crate::header::list;
@@ -24,9 +23,9 @@ const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control
 /// it is wanted.
 pub(crate) struct Hit {
     stored: Arc<StoredResponse>,
-    age: Cow<'static, HeaderValue>,
+    age: Written,
     /// None where the route does not show it.
-    status: Option<Cow<'static, HeaderValue>>,
+    status: Option<Written>,
     head_request: bool,
 }
 
@@ -121,10 +120,7 @@ static NO_STATUS: HeaderValue = HeaderValue::from_static("");
 pub(crate) fn settle(core: &Core, headers: &mut HeaderMap, decision: &Decision) {
     note(core, decision);
     if core.route.cache_status {
-        headers.append(
-            CACHE_STATUS,
-            core.shared.status.field(decision).into_owned(),
-        );
+        headers.append(CACHE_STATUS, core.shared.status.field(decision).clone());
     }
 }
 
