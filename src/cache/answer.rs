@@ -66,24 +66,18 @@ impl Hit {
     /// Writes the answer, for `GET` or (without the content) for `HEAD`.
     #[inline]
     pub(crate) fn into_response<B: Body>(self) -> Response<ResponseBody<B>> {
-        let Self {
-            stored,
-            age,
-            status,
-            head_request,
-        } = self;
-        let mut headers = fields(&stored, &age, status.as_deref());
-        let code = stored.status();
-        let body = if head_request {
-            tell_length(&stored, &mut headers);
+        let mut headers = fields(&self.stored, &self.age, self.status.as_deref());
+        let status = self.stored.status();
+        let body = if self.head_request {
+            tell_length(&self.stored, &mut headers);
             ResponseBody::whole(bytes::Bytes::new())
         } else {
-            ResponseBody::stored(stored)
+            ResponseBody::stored(self.stored)
         };
-        let mut response = Response::new(body);
-        *response.status_mut() = code;
-        *response.headers_mut() = headers;
-        response
+        let (mut parts, ()) = Response::new(()).into_parts();
+        parts.status = status;
+        parts.headers = headers;
+        Response::from_parts(parts, body)
     }
 }
 
