@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{ready, Context, Poll};
 
 use http::{request, Response};
 use http_body::Body;
@@ -95,22 +95,23 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        // Written where it is returned: a response is large to move.
-        let mut answer = match this.stage.project() {
+        let mut response = match this.stage.project() {
             StageProjection::Stored { hit } => {
                 let hit = hit.take();
                 let hit = hit.expect("a future is not polled after it was ready");
-                Poll::Ready(Ok(hit.into_response()))
+                if !*this.enclosed {
+                    // Written where it is returned: a response is large to move.
+                    return Poll::Ready(Ok(hit.into_response()));
+                }
+                hit.into_response()
             }
-            StageProjection::Forwarded { future, after } => {
-                future.poll(cx).map_ok(|response| after.apply(response))
-            }
-            StageProjection::Awaited { future } => future.as_mut().poll(cx),
+            StageProjection::Forwarded { future, after } => after.apply(ready!(future.poll(cx))?),
+            StageProjection::Awaited { future } => ready!(future.as_mut().poll(cx))?,
         };
-        if let (true, Poll::Ready(Ok(response))) = (*this.enclosed, &mut answer) {
+        if *this.enclosed {
             response.extensions_mut().insert(NoStore);
         }
-        answer
+        Poll::Ready(Ok(response))
     }
 }
 
