@@ -139,3 +139,20 @@ impl Counters {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_lost_however_many_threads_count() {
+        const THREADS: usize = 2 * STRIPES;
+        let counters = Counters::default();
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| (0..1000).for_each(|_| counters.count(Counted::Hit)));
+            }
+        });
+        assert_eq!(counters.total(Counted::Hit), 1000 * THREADS as u64);
+    }
+}
