@@ -14,9 +14,9 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 #[cfg(feature = "redis")]
 use std::time::Instant;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
@@ -152,15 +152,9 @@ impl Clock {
         }
     }
 
-    #[allow(clippy::disallowed_methods, reason = "this is the one place that asks")]
     pub(crate) fn now(&self) -> Timestamp {
         match &self.source {
-            Source::System => {
-                let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
-                let elapsed = elapsed.unwrap_or_default();
-                // Not `as_millis`, which divides 128 bits: every look-up asks.
-                Timestamp(elapsed.as_secs() * 1000 + u64::from(elapsed.subsec_millis()))
-            }
+            Source::System => system_time(),
             Source::Manual(clock) => Timestamp(*clock.now.borrow()),
         }
     }
@@ -191,6 +185,25 @@ impl Clock {
         })
         .await
     }
+}
+
+/// The system's time as the kernel noted it at its last tick, a few milliseconds ago at most. Every
+/// look-up asks, and reading the hardware would cost it several times as much.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn system_time() -> Timestamp {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    let nanos = u64::try_from(now.tv_nsec).unwrap_or_default();
+    Timestamp(seconds * 1000 + nanos / 1_000_000)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[allow(clippy::disallowed_methods, reason = "this is the one place that asks")]
+fn system_time() -> Timestamp {
+    let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let elapsed = elapsed.unwrap_or_default();
+    // Not `as_millis`, which divides 128 bits.
+    Timestamp(elapsed.as_secs() * 1000 + u64::from(elapsed.subsec_millis()))
 }
 
 impl fmt::Debug for Clock {
@@ -268,10 +281,26 @@ impl fmt::Debug for ManualClock {
     }
 }
 
-#[cfg(all(test, feature = "redis"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "compared with the other clock")]
+    fn the_system_clock_is_milliseconds_behind_the_precise_one_at_most() {
+        use std::time::{SystemTime, UNIX_EPOCH};
+
+        let precise = || millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap());
+        let behind = |_| {
+            let before = precise();
+            before.saturating_sub(Clock::system().now().0)
+        };
+        // A thread may be put aside in between, but not every time.
+        assert!((0..100).map(behind).min().unwrap() <= 20);
+        assert!(Clock::system().now().0 <= precise());
+    }
+
+    #[cfg(feature = "redis")]
     #[test]
     fn time_that_the_machine_slept_has_passed_and_small_corrections_have_not() {
         let elapsed = Elapsed::since(1_000, 500_000);

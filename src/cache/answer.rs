@@ -9,13 +9,13 @@ use http_body::Body;
 
 use super::body::ResponseBody;
 use super::core::Core;
-use super::status;
+use super::status::{self, Written};
 use crate::clock::Timestamp;
 use crate::header::cache_control::{CacheControl, Fields};
 use crate::header::list;
 use crate::policy::decision::{ttl_parameter, Decision};
 use crate::policy::stored::StoredResponse;
-use crate::store::interned::CACHE_STATUS;
+use crate::store::interned::{self, CACHE_STATUS};
 
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
@@ -23,9 +23,9 @@ const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control
 /// it is wanted.
 pub(crate) struct Hit {
     stored: Arc<StoredResponse>,
-    age: HeaderValue,
+    age: Written,
     /// None where the route does not show it.
-    status: Option<HeaderValue>,
+    status: Option<Written>,
     head_request: bool,
 }
 
@@ -64,25 +64,20 @@ impl Hit {
     }
 
     /// Writes the answer, for `GET` or (without the content) for `HEAD`.
+    #[inline]
     pub(crate) fn into_response<B: Body>(self) -> Response<ResponseBody<B>> {
-        let Self {
-            stored,
-            age,
-            status,
-            head_request,
-        } = self;
-        let mut headers = fields(&stored, age, status);
-        let code = stored.status();
-        let body = if head_request {
-            tell_length(&stored, &mut headers);
+        let mut headers = fields(&self.stored, &self.age, self.status.as_deref());
+        let status = self.stored.status();
+        let body = if self.head_request {
+            tell_length(&self.stored, &mut headers);
             ResponseBody::whole(bytes::Bytes::new())
         } else {
-            ResponseBody::stored(stored)
+            ResponseBody::stored(self.stored)
         };
-        let mut response = Response::new(body);
-        *response.status_mut() = code;
-        *response.headers_mut() = headers;
-        response
+        let (mut parts, ()) = Response::new(()).into_parts();
+        parts.status = status;
+        parts.headers = headers;
+        Response::from_parts(parts, body)
     }
 }
 
@@ -94,41 +89,32 @@ fn tell_length(stored: &StoredResponse, headers: &mut HeaderMap) {
 }
 
 /// The stored fields, with `Age`, and `Cache-Status` behind what caches nearer the origin wrote.
-fn fields(stored: &StoredResponse, age: HeaderValue, status: Option<HeaderValue>) -> HeaderMap {
-    let mut headers = stored.common().clone();
+fn fields(stored: &StoredResponse, age: &HeaderValue, status: Option<&HeaderValue>) -> HeaderMap {
     let upstream = stored.lines().iter().any(|(name, _)| *name == CACHE_STATUS);
-    if upstream || status.is_none() {
+    let (own, behind) = match status {
+        Some(status) if !upstream => (Some(status), None),
+        status => (None, status),
+    };
+    let mut headers = interned::filled(stored.common(), age, own.unwrap_or(&NO_STATUS));
+    if own.is_none() {
         headers.remove(CACHE_STATUS);
-    }
-    // The common fields have places for both: filling them in passing is cheaper than asking for
-    // each by its name.
-    let (mut age, mut status) = (Some(age), status);
-    for (name, place) in &mut headers {
-        let value = if *name == header::AGE {
-            age.take()
-        } else if *name == CACHE_STATUS {
-            status.take()
-        } else {
-            continue;
-        };
-        if let Some(value) = value {
-            *place = value;
-        }
     }
     for (name, value) in stored.lines() {
         headers.append(name.clone(), value.clone());
     }
-    if let Some(status) = status {
-        headers.append(CACHE_STATUS, status);
+    if let Some(status) = behind {
+        headers.append(CACHE_STATUS, status.clone());
     }
     headers
 }
+
+static NO_STATUS: HeaderValue = HeaderValue::from_static("");
 
 /// Writes `Cache-Status`, the event and the count of a decision.
 pub(crate) fn settle(core: &Core, headers: &mut HeaderMap, decision: &Decision) {
     note(core, decision);
     if core.route.cache_status {
-        headers.append(CACHE_STATUS, core.shared.status.field(decision));
+        headers.append(CACHE_STATUS, core.shared.status.field(decision).clone());
     }
 }
 

@@ -101,7 +101,12 @@ where
         let mut response = loop {
             let (heard, answer) = match this.stage.as_mut().project() {
                 StageProjection::Stored { hit } => {
-                    break hit.take().expect(POLLED_AGAIN).into_response();
+                    let hit = hit.take().expect(POLLED_AGAIN);
+                    if !*this.enclosed {
+                        // Written where it is returned: a response is large to move.
+                        return Poll::Ready(Ok(hit.into_response()));
+                    }
+                    break hit.into_response();
                 }
                 StageProjection::Forwarded { future, after } => {
                     match after.apply(ready!(future.poll(cx))?) {

@@ -15,6 +15,7 @@ use super::core::Core;
 use super::lookup::{look_up, Lookup, Missing, Plan};
 use crate::header::cache_control::CacheControl;
 use crate::policy::decision::{ttl_parameter, Decision, Forward, Reason};
+use crate::policy::request::Fact;
 use crate::policy::reuse::{reuse, Allowance, Reuse};
 use crate::policy::stored::{selecting_fields, StoredResponse};
 use crate::store::invalidation::Validity;
@@ -66,7 +67,7 @@ impl Inquiry {
         let (plan, shared) = (&self.plan, &self.core.shared);
         let shares = self.parts.method != Method::HEAD
             && self.missing.why != Forward::Request
-            && !plan.facts.precondition
+            && !plan.facts.has(Fact::Precondition)
             && !plan
                 .directives
                 .as_ref()

@@ -13,7 +13,7 @@ use super::user;
 use crate::header::first_line;
 use crate::policy::decision::{Decision, Forward, Reason};
 use crate::policy::key::{canonical_query, pair_name, Class, KeyWriter, Label, QueryRule};
-use crate::policy::request::RequestFacts;
+use crate::policy::request::{Fact, RequestFacts};
 
 /// Requests are keyed by their head: target, host, user and further parts.
 #[derive(Clone, Copy, Debug)]
@@ -94,10 +94,10 @@ pub(crate) fn admit<B: Body>(
         return Err(bypass(reason));
     }
     if route.user.is_none() && !route.shared_despite_credentials {
-        if facts.authorization {
+        if facts.has(Fact::Authorization) {
             return Err(bypass(Reason::Authorization));
         }
-        if facts.cookie && !only_ignored_cookies(route, parts) {
+        if facts.has(Fact::Cookie) && !only_ignored_cookies(route, parts) {
             return Err(bypass(Reason::Cookie));
         }
     }
@@ -117,10 +117,10 @@ pub(crate) fn caches(route: &Route, method: &Method) -> bool {
 }
 
 fn class_of(route: &Route, method: &Method) -> Result<Class, Decision> {
-    match method.as_str() {
-        "GET" | "HEAD" => Ok(Class::Get),
-        "POST" if route.key_body.is_some() => Ok(Class::Post),
-        "QUERY" if route.key_body.is_some() => Ok(Class::Query),
+    match *method {
+        Method::GET | Method::HEAD => Ok(Class::Get),
+        Method::POST if route.key_body.is_some() => Ok(Class::Post),
+        _ if method.as_str() == "QUERY" && route.key_body.is_some() => Ok(Class::Query),
         _ => Err(Decision::forward(Forward::Method)),
     }
 }

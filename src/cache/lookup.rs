@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::header::cache_control::CacheControl;
 use crate::policy::decision::{Forward, Reason};
 use crate::policy::key::Class;
-use crate::policy::request::RequestFacts;
+use crate::policy::request::{Fact, RequestFacts};
 use crate::policy::reuse::{refreshes_early, reuse, Allowance, Reuse};
 use crate::policy::stored::StoredResponse;
 use crate::policy::tag::TagHash;
@@ -41,8 +41,8 @@ pub(crate) fn consult(
 ) -> Result<Consulted, Reason> {
     let shared = &core.shared;
     let now = shared.clock.now();
-    let directives = request_directives(&core.route, &facts, &parts.headers);
     with_scratch(|key| {
+        let directives = request_directives(&core.route, facts, &parts.headers);
         keyed::write_key(shared, &core.route, parts, class, content, key)?;
         let place = shared.responses.place(key);
         let found = look_up(shared, place, key, &parts.headers, directives.as_ref(), now);
@@ -184,13 +184,14 @@ fn missing(why: Forward, sample: Option<Arc<StoredResponse>>, usable_on_error: b
 /// The request's own directives, where it has any and the route heeds them.
 fn request_directives(
     route: &Route,
-    facts: &RequestFacts,
+    facts: RequestFacts,
     headers: &HeaderMap,
 ) -> Option<CacheControl> {
-    if route.ignore_client_directives || !(facts.cache_control || facts.pragma) {
+    if route.ignore_client_directives || !(facts.has(Fact::CacheControl) || facts.has(Fact::Pragma))
+    {
         return None;
     }
-    if facts.cache_control {
+    if facts.has(Fact::CacheControl) {
         return Some(CacheControl::parse(headers.get_all(header::CACHE_CONTROL)));
     }
     // `Pragma: no-cache` from clients that know nothing else (RFC 9111 §5.4).

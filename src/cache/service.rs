@@ -17,10 +17,10 @@ use super::exchange::{Begun, Exchange};
 use super::future::{After, EnclosedBy, ResponseFuture};
 use super::invalidate::Address;
 use super::keyed::{self, HeadKeyed, KeyedBy};
-use super::lookup::{consult, Consulted};
+use super::lookup::{consult, Consulted, Lookup, Plan};
 use crate::policy::decision::{Decision, Forward};
 use crate::policy::key::Class;
-use crate::policy::request::is_safe;
+use crate::policy::request::{is_safe, RequestFacts};
 
 /// The service of a [`CacheLayer`](crate::CacheLayer).
 ///
@@ -85,14 +85,48 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (parts, body) = request.into_parts();
         let enclosed = EnclosedBy::is_in(&parts, &self.core.shared);
-        self.decide(parts, body, enclosed)
+        // A hit is found out from references: moving a head costs as much as reading it.
+        match self.decide(&parts, &body) {
+            Decided::Fresh(hit) => ResponseFuture::stored(hit, enclosed),
+            otherwise => self.go_on(otherwise, parts, body, enclosed),
+        }
     }
 }
 
+/// What the first, synchronous look at a request comes to.
+enum Decided {
+    Fresh(Hit),
+    Otherwise(Lookup, Box<Plan>),
+    /// The key needs the request's content.
+    ByContent(Class, RequestFacts),
+    Forward(Decision),
+}
+
 impl<S, K> CacheService<S, K> {
-    /// Answers at once, forwards, or asks.
-    fn decide<ReqBody, ResBody>(
+    /// Whether there is an answer already, and otherwise how to get one.
+    #[inline]
+    fn decide<B: Body>(&self, parts: &request::Parts, body: &B) -> Decided {
+        let (class, facts) = match keyed::admit(&self.core.route, parts, body) {
+            Ok(admitted) => admitted,
+            Err(decision) => return Decided::Forward(decision),
+        };
+        if class != Class::Get {
+            return Decided::ByContent(class, facts);
+        }
+        match consult(&self.core, parts, class, facts, None) {
+            Ok(Consulted::Fresh { stored, left, now }) => {
+                Decided::Fresh(Hit::fresh(&self.core, stored, left, &parts.method, now))
+            }
+            Ok(Consulted::Otherwise(found, plan)) => Decided::Otherwise(found, plan),
+            Err(reason) => Decided::Forward(Decision::because(Forward::Bypass, reason)),
+        }
+    }
+
+    /// Forwards, or asks.
+    #[cold]
+    fn go_on<ReqBody, ResBody>(
         &mut self,
+        decided: Decided,
         parts: request::Parts,
         body: ReqBody,
         enclosed: bool,
@@ -108,30 +142,20 @@ impl<S, K> CacheService<S, K> {
         ResBody: Body + Send + 'static,
         ResBody::Error: Send,
     {
-        let (class, facts) = match keyed::admit(&self.core.route, &parts, &body) {
-            Ok(admitted) => admitted,
-            Err(decision) => return self.forward(parts, body, decision, enclosed),
-        };
-        if class != Class::Get {
-            let (core, inner) = (Arc::clone(&self.core), self.take_inner());
-            let call = content::call::<S, K, _, _>(core, inner, parts, body, class, facts);
-            return ResponseFuture::boxed(call, enclosed);
-        }
-        match consult(&self.core, &parts, class, facts, None) {
-            Ok(Consulted::Fresh { stored, left, now }) => {
-                let hit = Hit::fresh(&self.core, stored, left, &parts.method, now);
-                ResponseFuture::stored(hit, enclosed)
+        match decided {
+            Decided::Fresh(hit) => ResponseFuture::stored(hit, enclosed),
+            Decided::Forward(decision) => self.forward(parts, body, decision, enclosed),
+            Decided::ByContent(class, facts) => {
+                let (core, inner) = (Arc::clone(&self.core), self.take_inner());
+                let call = content::call::<S, K, _, _>(core, inner, parts, body, class, facts);
+                ResponseFuture::boxed(call, enclosed)
             }
-            Ok(Consulted::Otherwise(found, plan)) => {
+            Decided::Otherwise(found, plan) => {
                 let (core, inner) = (Arc::clone(&self.core), self.take_inner());
                 match Exchange::begin(core, inner, parts, body, *plan, found) {
                     Begun::Answered(hit) => ResponseFuture::stored(hit, enclosed),
                     Begun::Asking(exchange) => ResponseFuture::boxed(exchange.run(), enclosed),
                 }
-            }
-            Err(reason) => {
-                let decision = Decision::because(Forward::Bypass, reason);
-                self.forward(parts, body, decision, enclosed)
             }
         }
     }

@@ -1,7 +1,7 @@
 //! `Cache-Status` and `Age` as field values.
 //!
 //! Every hit writes both, and nearly always with small numbers. Those are written once per process
-//! and copied from then on, which needs no memory and counts no references.
+//! and lent from then on, which needs no memory and counts no references.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -20,6 +20,23 @@ const SMALL: usize = 4096;
 
 /// How many names of caches have their hits written once.
 const NAMES: usize = 8;
+
+/// A field value that need not be made, or one that had to be. Small, because an answer hands it on.
+pub(crate) enum Written {
+    Before(&'static HeaderValue),
+    Now(Box<HeaderValue>),
+}
+
+impl std::ops::Deref for Written {
+    type Target = HeaderValue;
+
+    fn deref(&self) -> &HeaderValue {
+        match self {
+            Self::Before(value) => value,
+            Self::Now(value) => value,
+        }
+    }
+}
 
 /// What a cache of some name writes.
 pub(crate) struct CacheStatus {
@@ -51,17 +68,18 @@ impl CacheStatus {
     }
 
     /// The member of `Cache-Status` for a decision (RFC 9211 §2).
-    pub(crate) fn field(&self, decision: &Decision) -> HeaderValue {
+    pub(crate) fn field(&self, decision: &Decision) -> Written {
         if let Decision::Hit { ttl, detail: None } = decision {
             let known = usize::try_from(*ttl)
                 .ok()
                 .and_then(|ttl| self.hits.get(ttl));
             if let Some(value) = known {
-                return value.clone();
+                return Written::Before(value);
             }
         }
-        HeaderValue::try_from(written(&self.name, decision))
-            .expect("the name is a token, and parameters are visible ASCII")
+        let value = HeaderValue::try_from(written(&self.name, decision));
+        let value = value.expect("the name is a token, and parameters are visible ASCII");
+        Written::Now(Box::new(value))
     }
 }
 
@@ -74,12 +92,12 @@ fn written(name: &str, decision: &Decision) -> String {
 }
 
 /// The value of `Age` (RFC 9111 §5.1).
-pub(crate) fn age(seconds: u64) -> HeaderValue {
+pub(crate) fn age(seconds: u64) -> Written {
     static AGES: LazyLock<&'static [HeaderValue]> =
         LazyLock::new(|| small_numbers(|seconds| seconds.to_string()));
     match usize::try_from(seconds).ok().and_then(|n| AGES.get(n)) {
-        Some(value) => value.clone(),
-        None => HeaderValue::from(seconds.min(1 << 31)),
+        Some(value) => Written::Before(value),
+        None => Written::Now(Box::new(HeaderValue::from(seconds.min(1 << 31)))),
     }
 }
 

@@ -198,28 +198,22 @@ pub(crate) fn canonical_query<'a>(query: &'a str, rule: &QueryRule) -> Option<Co
 }
 
 /// Whether the names of a query are spelled as they are meant, and sorted. One pass with one look at
-/// most bytes: this is what a hit pays for.
+/// each byte: this is what a hit pays for.
 fn is_in_order(query: &[u8]) -> bool {
     let mut previous: &[u8] = b"";
-    let (mut start, mut end) = (0, None);
-    for (at, byte) in query.iter().enumerate() {
-        match KINDS[usize::from(*byte)] {
-            Kind::Other => {}
-            Kind::Equals => {
-                end.get_or_insert(at);
-            }
-            Kind::Ampersand => {
-                let name = &query[start..end.unwrap_or(at)];
-                if is_after(previous, name) {
-                    return false;
-                }
-                (previous, start, end) = (name, at + 1, None);
-            }
-            Kind::Encoded if end.is_none() => return false,
-            Kind::Encoded => {}
+    let mut rest = query;
+    loop {
+        let is_special = |byte: &u8| SPECIAL[usize::from(*byte)];
+        let end = rest.iter().position(is_special).unwrap_or(rest.len());
+        let (name, after) = rest.split_at(end);
+        if matches!(after, [encoded, ..] if !b"=&".contains(encoded)) || is_after(previous, name) {
+            return false;
+        }
+        match after.iter().position(|byte| *byte == b'&') {
+            Some(at) => (previous, rest) = (name, &after[at + 1..]),
+            None => return true,
         }
     }
-    !is_after(previous, &query[start..end.unwrap_or(query.len())])
 }
 
 /// Compares byte by byte: names are shorter than a call of `memcmp` is worth.
@@ -227,28 +221,19 @@ fn is_after(a: &[u8], b: &[u8]) -> bool {
     a.iter().gt(b)
 }
 
-/// What a byte means in a query.
-#[derive(Clone, Copy)]
-enum Kind {
-    Other,
-    Equals,
-    Ampersand,
-    /// Part of what stands for another byte.
-    Encoded,
-}
-
-static KINDS: [Kind; 256] = {
-    let mut kinds = [Kind::Other; 256];
-    kinds[b'=' as usize] = Kind::Equals;
-    kinds[b'&' as usize] = Kind::Ampersand;
-    kinds[b'%' as usize] = Kind::Encoded;
-    kinds[b'+' as usize] = Kind::Encoded;
+/// The bytes that end a name or, being part of what stands for another byte, spell it differently.
+static SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    special[b'=' as usize] = true;
+    special[b'&' as usize] = true;
+    special[b'%' as usize] = true;
+    special[b'+' as usize] = true;
     let mut byte = 0x80;
     while byte < 256 {
-        kinds[byte] = Kind::Encoded;
+        special[byte] = true;
         byte += 1;
     }
-    kinds
+    special
 };
 
 fn compare_names(a: &str, b: &str) -> Ordering {

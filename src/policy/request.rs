@@ -5,81 +5,83 @@ use http::Method;
 
 use super::decision::Reason;
 
-/// What one pass over the request's fields found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct RequestFacts {
-    pub(crate) authorization: bool,
-    pub(crate) cookie: bool,
-    pub(crate) cache_control: bool,
-    pub(crate) pragma: bool,
-    pub(crate) range: bool,
+/// Something that a request's fields say about caching.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub(crate) enum Fact {
+    Authorization = 1 << 0,
+    Cookie = 1 << 1,
+    CacheControl = 1 << 2,
+    Pragma = 1 << 3,
+    Range = 1 << 4,
     /// `If-Match`, `If-Unmodified-Since` or `If-Range`: only the origin can evaluate them.
-    pub(crate) origin_precondition: bool,
+    OriginPrecondition = 1 << 5,
     /// `If-None-Match` or `If-Modified-Since`, which a cache may evaluate.
-    pub(crate) precondition: bool,
-    pub(crate) upgrade: bool,
-    pub(crate) method_override: bool,
-    pub(crate) host: bool,
+    Precondition = 1 << 6,
+    Upgrade = 1 << 7,
+    MethodOverride = 1 << 8,
     /// `Host` stands in more than one line.
-    pub(crate) several_hosts: bool,
+    SeveralHosts = 1 << 9,
 }
+
+impl Fact {
+    /// What a field says by being there at all.
+    fn of(name: &str) -> Option<Self> {
+        // By length first: most fields of a request are none of these.
+        match (name.len(), name) {
+            (5, "range") => Some(Self::Range),
+            (6, "cookie") => Some(Self::Cookie),
+            (6, "pragma") => Some(Self::Pragma),
+            (7, "upgrade") => Some(Self::Upgrade),
+            (8, "if-match" | "if-range") => Some(Self::OriginPrecondition),
+            (13, "authorization") => Some(Self::Authorization),
+            (13, "cache-control") => Some(Self::CacheControl),
+            (13, "if-none-match") => Some(Self::Precondition),
+            (13, "x-http-method") => Some(Self::MethodOverride),
+            (17, "if-modified-since") => Some(Self::Precondition),
+            (17, "x-method-override") => Some(Self::MethodOverride),
+            (19, "if-unmodified-since") => Some(Self::OriginPrecondition),
+            (22, "x-http-method-override") => Some(Self::MethodOverride),
+            _ => None,
+        }
+    }
+}
+
+/// What one pass over the request's fields found: a set of [`Fact`]s, in one word because every
+/// request hands it on a few times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RequestFacts(u16);
 
 impl RequestFacts {
     /// Reads the fields once; a request has few, and a cache asks about many.
     pub(crate) fn read(headers: &HeaderMap) -> Self {
         let mut facts = Self::default();
         for name in headers.keys() {
-            facts.note(name.as_str());
+            facts.0 |= Fact::of(name.as_str()).map_or(0, |fact| fact as u16);
         }
         // Repeated names are rare; only then is it worth asking which they are.
         let repeats = headers.len() != headers.keys_len();
-        facts.several_hosts =
-            repeats && facts.host && headers.get_all(header::HOST).iter().nth(1).is_some();
+        if repeats && headers.get_all(header::HOST).iter().nth(1).is_some() {
+            facts.0 |= Fact::SeveralHosts as u16;
+        }
         facts
     }
 
-    fn note(&mut self, name: &str) {
-        // By length first: most fields of a request are none of these.
-        match name.len() {
-            4 => self.host |= name == "host",
-            5 => self.range |= name == "range",
-            6 => {
-                self.cookie |= name == "cookie";
-                self.pragma |= name == "pragma";
-            }
-            7 => self.upgrade |= name == "upgrade",
-            8 => self.origin_precondition |= matches!(name, "if-match" | "if-range"),
-            13 => {
-                self.authorization |= name == "authorization";
-                self.cache_control |= name == "cache-control";
-                self.precondition |= name == "if-none-match";
-                self.method_override |= name == "x-http-method";
-            }
-            17 => {
-                self.precondition |= name == "if-modified-since";
-                self.method_override |= name == "x-method-override";
-            }
-            19 => self.origin_precondition |= name == "if-unmodified-since",
-            22 => self.method_override |= name == "x-http-method-override",
-            _ => {}
-        }
+    pub(crate) const fn has(self, fact: Fact) -> bool {
+        self.0 & fact as u16 != 0
     }
 
     /// Why no route looks such a request up, whatever it covers.
-    pub(crate) const fn bypass(&self) -> Option<Reason> {
-        if self.upgrade {
-            Some(Reason::Upgrade)
-        } else if self.method_override {
-            Some(Reason::MethodOverride)
-        } else if self.range {
-            Some(Reason::Range)
-        } else if self.origin_precondition {
-            Some(Reason::Precondition)
-        } else if self.several_hosts {
-            Some(Reason::HostConflict)
-        } else {
-            None
-        }
+    pub(crate) fn bypass(self) -> Option<Reason> {
+        const BYPASSED: [(Fact, Reason); 5] = [
+            (Fact::Upgrade, Reason::Upgrade),
+            (Fact::MethodOverride, Reason::MethodOverride),
+            (Fact::Range, Reason::Range),
+            (Fact::OriginPrecondition, Reason::Precondition),
+            (Fact::SeveralHosts, Reason::HostConflict),
+        ];
+        let found = BYPASSED.iter().find(|(fact, _)| self.has(*fact));
+        found.map(|(_, reason)| *reason)
     }
 }
 

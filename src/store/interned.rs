@@ -70,7 +70,7 @@ pub(crate) fn lines(common: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &H
         .filter(|(name, _)| **name != header::AGE && **name != CACHE_STATUS)
 }
 
-static EMPTY: LazyLock<HeaderMap> = LazyLock::new(|| with_places(HeaderMap::with_capacity(2)));
+static EMPTY: LazyLock<HeaderMap> = LazyLock::new(|| with_places(0));
 
 fn kept(lines: &[Line]) -> Option<&'static HeaderMap> {
     let key: Vec<_> = lines
@@ -92,17 +92,39 @@ fn kept(lines: &[Line]) -> Option<&'static HeaderMap> {
 
 /// A map whose values are of static lifetime, so that copying them counts nothing.
 fn for_ever(lines: &[Line]) -> HeaderMap {
-    let mut map = HeaderMap::with_capacity(lines.len() + 2);
+    let mut map = with_places(lines.len());
     for (name, value) in lines {
         let text: &'static str = String::leak(value.to_str().unwrap_or_default().to_owned());
         map.append(name.clone(), HeaderValue::from_static(text));
     }
-    with_places(map)
+    map
 }
 
-fn with_places(mut map: HeaderMap) -> HeaderMap {
+/// A map with its two places, which come first: that is where [`filled`] looks for them.
+fn with_places(lines: usize) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(lines + 2);
     map.insert(header::AGE, HeaderValue::from_static("0"));
     map.insert(CACHE_STATUS, HeaderValue::from_static(""));
+    map
+}
+
+/// A copy of a common part with both places filled in. To look where they were put costs less than
+/// to search by name; should one not be there after all, the names decide.
+pub(crate) fn filled(common: &HeaderMap, age: &HeaderValue, status: &HeaderValue) -> HeaderMap {
+    let mut map = common.clone();
+    let mut places = map.iter_mut();
+    match (places.next(), places.next()) {
+        (Some((first, at_first)), Some((second, at_second)))
+            if *first == header::AGE && *second == CACHE_STATUS =>
+        {
+            *at_first = age.clone();
+            *at_second = status.clone();
+        }
+        _ => {
+            map.insert(header::AGE, age.clone());
+            map.insert(CACHE_STATUS, status.clone());
+        }
+    }
     map
 }
 
