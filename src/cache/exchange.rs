@@ -148,7 +148,8 @@ where
         if only_if_cached {
             return Ok(self.inquiry.gateway_timeout());
         }
-        match deadline {
+        // What was learnt while asking counts: that nobody should wait for this key, for one.
+        match deadline.and_then(|_| self.inquiry.collapses()) {
             Some(deadline) => self.share(deadline).await,
             None => self.call(None, None).await,
         }
