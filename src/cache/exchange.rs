@@ -148,7 +148,8 @@ where
         if only_if_cached {
             return Ok(self.inquiry.gateway_timeout());
         }
-        match deadline {
+        // What was learnt while asking counts: that nobody should wait for this key, for one.
+        match deadline.and_then(|_| self.inquiry.collapses()) {
             Some(deadline) => self.share(deadline).await,
             None => self.call(None, None).await,
         }
@@ -254,8 +255,8 @@ where
     }
 
     /// The refresh: what another process made meanwhile, or a call.
-    async fn renew(mut self, leader: Leader) {
-        if let Word::Found(Lookup::Fresh { stored, .. }, _) = self.inquiry.ask().await {
+    async fn renew(self, leader: Leader) {
+        if let Word::Found(Lookup::Fresh { stored, .. }, _) = self.inquiry.ask_others().await {
             let known = self.inquiry.missing.sample.as_ref();
             let made = stored.times().response_time;
             if known.is_none_or(|known| made > known.times().response_time) {

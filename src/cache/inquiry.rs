@@ -62,6 +62,15 @@ impl Inquiry {
         }
     }
 
+    /// Asks for what other processes have made, whatever is near.
+    pub(crate) async fn ask_others(&self) -> Word {
+        let Some(tier) = self.core.shared.tier() else {
+            return Word::Nothing;
+        };
+        let (sample, budget) = (self.missing.sample.as_deref(), tier.budget());
+        self.wanted().ask_tier(tier, sample, &budget).await
+    }
+
     /// How long to wait for another request's call, where this one may share it at all.
     pub(crate) fn collapses(&self) -> Option<Duration> {
         let (plan, shared) = (&self.plan, &self.core.shared);

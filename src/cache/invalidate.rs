@@ -143,6 +143,9 @@ impl Invalidating {
                 tags: Vec::new(),
                 strength,
             });
+            if shared.tier().is_some() {
+                self.entries = None; // what is near is not all there is
+            }
             return;
         }
         let (mut tags, mut listed) = (Vec::new(), Vec::new());
