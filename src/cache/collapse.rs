@@ -14,14 +14,17 @@
 //! follower waits no longer than its deadline, and never where waiting could not end: a flight whose
 //! leader waits, however indirectly, for a flight that the follower leads itself.
 
+use std::collections::hash_map::Entry;
 use std::collections::HashMap;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use quick_cache::DefaultHashBuilder;
+use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::policy::stored::StoredResponse;
@@ -54,10 +57,11 @@ pub(crate) struct Flights {
     edges: Mutex<()>,
 }
 
-type Table = HashMap<Arc<[u8]>, Arc<Flight>>;
+type Table = HashMap<Arc<[u8]>, Arc<Flight>, DefaultHashBuilder>;
 
 struct Flight {
-    outcome: watch::Sender<Option<Outcome>>,
+    outcome: OnceLock<Outcome>,
+    ended: Notify,
     followers: AtomicUsize,
     pump: Mutex<Pump>,
     waits_for: Mutex<Vec<Arc<Flight>>>,
@@ -81,17 +85,18 @@ impl Flights {
     /// Leads the flight of `key`, or follows the one under way.
     pub(crate) fn join(self: &Arc<Self>, key: &Arc<[u8]>, place: u64, limit: usize) -> Join {
         let mut table = self.shards[(place % 16) as usize].lock();
-        let Some(flight) = table.get(key) else {
-            let flight = Arc::new(Flight::new());
-            table.insert(Arc::clone(key), Arc::clone(&flight));
-            return Join::Leader(Leader {
-                flights: Arc::clone(self),
-                key: Arc::clone(key),
-                place,
-                flight,
-            });
+        let flight = match table.entry(Arc::clone(key)) {
+            Entry::Occupied(listed) => Arc::clone(listed.get()),
+            Entry::Vacant(free) => {
+                let flight = Arc::clone(free.insert(Arc::new(Flight::new())));
+                return Join::Leader(Leader {
+                    flights: Arc::clone(self),
+                    key: Arc::clone(key),
+                    place,
+                    flight,
+                });
+            }
         };
-        let flight = Arc::clone(flight);
         drop(table);
         self.follow(flight, key, place, limit)
     }
@@ -162,7 +167,8 @@ impl Flights {
 impl Flight {
     fn new() -> Self {
         Self {
-            outcome: watch::Sender::new(None),
+            outcome: OnceLock::new(),
+            ended: Notify::new(),
             followers: AtomicUsize::new(0),
             pump: Mutex::new(Pump::NotOffered { wanted: false }),
             waits_for: Mutex::default(),
@@ -253,13 +259,9 @@ impl Leader {
 
     fn end(&self, outcome: Outcome) {
         self.flights.retire(&self.key, self.place, &self.flight);
-        self.flight.outcome.send_if_modified(|known| {
-            let first = known.is_none();
-            if first {
-                *known = Some(outcome);
-            }
-            first
-        });
+        if self.flight.outcome.set(outcome).is_ok() {
+            self.flight.ended.notify_waiters();
+        }
     }
 }
 
@@ -300,12 +302,18 @@ impl Follower {
     /// Waits for the end of the flight; `None` when the deadline passes first. Then nobody joins it
     /// any more: a call that hangs costs those who wait for it one deadline, and not each later request.
     pub(crate) async fn wait(self, clock: &Clock, deadline: Duration) -> Option<Outcome> {
-        let mut outcome = self.flight.outcome.subscribe();
         let ended = async {
-            match outcome.wait_for(Option::is_some).await {
-                Ok(outcome) => outcome.clone().unwrap_or(Outcome::Failed),
-                Err(_) => Outcome::Failed,
+            let mut ended = pin!(self.flight.ended.notified());
+            // From here on the end is not missed; before, it has left its outcome.
+            ended.as_mut().enable();
+            if self.flight.outcome.get().is_none() {
+                ended.await;
             }
+            self.flight
+                .outcome
+                .get()
+                .cloned()
+                .unwrap_or(Outcome::Failed)
         };
         let ended = clock.within(deadline, ended).await;
         if ended.is_none() {

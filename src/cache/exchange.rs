@@ -56,7 +56,13 @@ where
     R::Error: Send,
 {
     /// Calls the inner service for this request alone, or for those who follow `leader`.
-    async fn call(self, leader: Option<Leader>, detail: Option<Reason>) -> Answer<R, S::Error> {
+    ///
+    /// Boxed apart: what only asks and answers from store does not carry the call along.
+    async fn call(
+        self: Box<Self>,
+        leader: Option<Leader>,
+        detail: Option<Reason>,
+    ) -> Answer<R, S::Error> {
         let Inquiry {
             core,
             parts,
@@ -71,7 +77,7 @@ where
             detail,
             in_background: self.in_background,
         };
-        call.answer(self.inner, parts, self.body).await
+        Box::pin(call.answer(self.inner, parts, self.body)).await
     }
 }
 
@@ -105,7 +111,7 @@ where
                 (Missing::stale(Arc::clone(stored)), Some(found))
             }
         };
-        let exchange = Self {
+        let exchange = Box::new(Self {
             inquiry: Inquiry {
                 core,
                 parts,
@@ -115,17 +121,17 @@ where
             inner,
             body,
             in_background: false,
-        };
+        });
         match found {
             Some(found) => {
                 Begun::Answered(exchange.answer(found, Some(Reason::EarlyRefresh), None))
             }
-            None => Begun::Asking(Box::new(exchange)),
+            None => Begun::Asking(exchange),
         }
     }
 
     /// Answers the request.
-    pub(crate) async fn run(mut self) -> Answer<R, S::Error> {
+    pub(crate) async fn run(mut self: Box<Self>) -> Answer<R, S::Error> {
         let only_if_cached = |said: &CacheControl| said.only_if_cached;
         let only_if_cached = self
             .inquiry
@@ -156,7 +162,7 @@ where
     }
 
     /// Answers for all who ask the same, or waits for the one who does.
-    async fn share(self, deadline: Duration) -> Answer<R, S::Error> {
+    async fn share(self: Box<Self>, deadline: Duration) -> Answer<R, S::Error> {
         let shared = Arc::clone(&self.inquiry.core.shared);
         let give_up = self.inquiry.plan.now.plus(deadline);
         let mut detail = Reason::CollapseFailed;
@@ -200,7 +206,7 @@ where
     }
 
     /// Asks, and calls, for all who follow.
-    async fn lead(mut self, leader: Leader) -> Answer<R, S::Error> {
+    async fn lead(mut self: Box<Self>, leader: Leader) -> Answer<R, S::Error> {
         if let Some(found) = self.inquiry.found_meanwhile().await {
             return Ok(self.answer(found, None, Some(leader)).into_response());
         }
@@ -213,7 +219,12 @@ where
     }
 
     /// Answers with what was found; a stale response is refreshed, by the flight if there is one.
-    fn answer(self, found: Lookup, origin: Option<Reason>, leader: Option<Leader>) -> Hit {
+    fn answer(
+        self: Box<Self>,
+        found: Lookup,
+        origin: Option<Reason>,
+        leader: Option<Leader>,
+    ) -> Hit {
         let (hit, stored, refreshes) = self.inquiry.hit(found, origin);
         if refreshes {
             self.refresh(stored, leader);
@@ -225,7 +236,7 @@ where
 
     /// Turns a request that was answered already into the refresh of what answered it, unless one
     /// is under way or its answer could not be stored.
-    fn refresh(mut self, answered: Arc<StoredResponse>, leader: Option<Leader>) {
+    fn refresh(mut self: Box<Self>, answered: Arc<StoredResponse>, leader: Option<Leader>) {
         let said = self.inquiry.plan.directives.as_ref();
         if self.inquiry.parts.method == Method::HEAD || said.is_some_and(|said| said.no_store) {
             return;
@@ -255,7 +266,7 @@ where
     }
 
     /// The refresh: what another process made meanwhile, or a call.
-    async fn renew(self, leader: Leader) {
+    async fn renew(self: Box<Self>, leader: Leader) {
         if let Word::Found(Lookup::Fresh { stored, .. }, _) = self.inquiry.ask_others().await {
             let known = self.inquiry.missing.sample.as_ref();
             let made = stored.times().response_time;

@@ -83,7 +83,8 @@ fn stored_lines(headers: &HeaderMap) -> (&'static HeaderMap, Vec<(HeaderName, He
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(',').map(str::trim))
         .collect();
-    interned::split(headers.iter().filter(|(name, _)| is_stored(name, &listed)))
+    let stored = headers.iter().filter(|(name, _)| is_stored(name, &listed));
+    interned::split(stored.map(|(name, value)| (name.clone(), value.clone())))
 }
 
 /// Whether a response was stored, or why not, where there is a reason to give.

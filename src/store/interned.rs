@@ -10,10 +10,12 @@
 //! [`SETS`] times [`FIELDS`] times [`LONGEST`] bytes. What does not fit belongs to its response.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::LazyLock;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use parking_lot::RwLock;
+use quick_cache::DefaultHashBuilder;
 
 const SETS: usize = 256;
 const FIELDS: usize = 12;
@@ -24,8 +26,13 @@ pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-statu
 
 type Line = (HeaderName, HeaderValue);
 
-/// By their names and values.
-type Sets = HashMap<Vec<(HeaderName, Vec<u8>)>, &'static HeaderMap>;
+/// By the hash of their names and values.
+#[derive(Default)]
+struct Sets {
+    seed: DefaultHashBuilder,
+    count: usize,
+    by_hash: HashMap<u64, Vec<&'static HeaderMap>, DefaultHashBuilder>,
+}
 
 static KEPT: LazyLock<RwLock<Sets>> = LazyLock::new(RwLock::default);
 
@@ -33,23 +40,24 @@ static KEPT: LazyLock<RwLock<Sets>> = LazyLock::new(RwLock::default);
 ///
 /// The common part also has a place for `Age` and for `Cache-Status`, which each answer fills in, so
 /// that a copy of it need not grow. The lines of one name stay together and in order.
-pub(crate) fn split<'a>(
-    lines: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
-) -> (&'static HeaderMap, Vec<Line>) {
-    let (mut common, mut own) = (Vec::new(), Vec::<Line>::new());
-    for (name, value) in lines {
+pub(crate) fn split(lines: impl Iterator<Item = Line>) -> (&'static HeaderMap, Vec<Line>) {
+    let (mut shared, mut own) = (Vec::new(), Vec::<Line>::new());
+    for line in lines {
+        let (name, value) = &line;
         let is_short = value.len() <= LONGEST && !value.is_sensitive();
         if repeats(name) && is_short && value.to_str().is_ok() {
-            common.push((name.clone(), value.clone()));
+            shared.push(line);
         } else {
-            own.push((name.clone(), value.clone()));
+            own.push(line);
         }
     }
     // A name with a value of its own keeps all its lines there.
-    let (mut shared, mixed): (Vec<_>, Vec<_>) = common
-        .into_iter()
-        .partition(|(name, _)| own.iter().all(|(other, _)| other != name));
-    own.extend(mixed);
+    let is_mixed = |(name, _): &Line| own.iter().any(|(other, _)| other == name);
+    if shared.iter().any(is_mixed) {
+        let (mixed, alone) = shared.into_iter().partition::<Vec<_>, _>(is_mixed);
+        shared = alone;
+        own.extend(mixed);
+    }
     if shared.len() > FIELDS {
         own.append(&mut shared);
     }
@@ -63,7 +71,6 @@ pub(crate) fn split<'a>(
 }
 
 /// The lines of a common part, without the places that each answer fills in.
-#[cfg(any(test, feature = "redis"))]
 pub(crate) fn lines(common: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
     common
         .iter()
@@ -72,22 +79,38 @@ pub(crate) fn lines(common: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &H
 
 static EMPTY: LazyLock<HeaderMap> = LazyLock::new(|| with_places(0));
 
-fn kept(lines: &[Line]) -> Option<&'static HeaderMap> {
-    let key: Vec<_> = lines
-        .iter()
-        .map(|(name, value)| (name.clone(), value.as_bytes().to_vec()))
-        .collect();
-    if let Some(known) = KEPT.read().get(&key) {
-        return Some(known);
+fn kept(shared: &[Line]) -> Option<&'static HeaderMap> {
+    let known = KEPT.read();
+    if let Some(map) = known.find(shared) {
+        return Some(map);
     }
+    drop(known);
     let mut kept = KEPT.write();
-    if kept.len() >= SETS {
-        return None;
+    match kept.find(shared) {
+        Some(map) => Some(map), // by another thread, in between
+        None if kept.count >= SETS => None,
+        None => Some(kept.add(shared)),
     }
-    Some(
-        kept.entry(key)
-            .or_insert_with(|| Box::leak(Box::new(for_ever(lines)))),
-    )
+}
+
+impl Sets {
+    fn find(&self, shared: &[Line]) -> Option<&'static HeaderMap> {
+        let wanted = || shared.iter().map(|(name, value)| (name, value));
+        let maps = self.by_hash.get(&self.hash(shared))?;
+        maps.iter().copied().find(|map| lines(map).eq(wanted()))
+    }
+
+    fn add(&mut self, shared: &[Line]) -> &'static HeaderMap {
+        let map: &'static HeaderMap = Box::leak(Box::new(for_ever(shared)));
+        let hash = self.hash(shared);
+        self.by_hash.entry(hash).or_default().push(map);
+        self.count += 1;
+        map
+    }
+
+    fn hash(&self, shared: &[Line]) -> u64 {
+        self.seed.hash_one(shared)
+    }
 }
 
 /// A map whose values are of static lifetime, so that copying them counts nothing.
@@ -158,6 +181,10 @@ mod tests {
         map
     }
 
+    fn owned((name, value): (&HeaderName, &HeaderValue)) -> Line {
+        (name.clone(), value.clone())
+    }
+
     #[test]
     fn no_line_is_lost_and_lines_of_one_name_keep_their_order() {
         let long = "x".repeat(LONGEST + 1);
@@ -178,7 +205,7 @@ mod tests {
         ];
         for fields in rows {
             let original = map(fields);
-            let (common, own) = split(original.iter());
+            let (common, own) = split(original.iter().map(owned));
             let mut again = HeaderMap::new();
             for (name, value) in lines(common).chain(own.iter().map(|(name, value)| (name, value)))
             {
@@ -200,12 +227,15 @@ mod tests {
     #[test]
     fn equal_fields_are_kept_once_and_their_number_is_bounded() {
         let json = map(&[("content-type", "application/x-interned")]);
-        assert!(std::ptr::eq(split(json.iter()).0, split(json.iter()).0));
+        assert!(std::ptr::eq(
+            split(json.iter().map(owned)).0,
+            split(json.iter().map(owned)).0
+        ));
         for n in 0..2 * SETS {
             let value = format!("max-age={n}");
-            let (common, own) = split(map(&[("cache-control", &value)]).iter());
+            let (common, own) = split(map(&[("cache-control", &value)]).iter().map(owned));
             assert_eq!(lines(common).count() + own.len(), 1);
         }
-        assert!(KEPT.read().len() <= SETS);
+        assert!(KEPT.read().count <= SETS);
     }
 }

@@ -167,7 +167,7 @@ impl Reader<'_> {
         if self.at != self.buffer.len() {
             return None;
         }
-        let (common, lines) = interned::split(lines.iter().map(|(name, value)| (name, value)));
+        let (common, lines) = interned::split(lines.into_iter());
         let head = Head {
             status,
             common,

@@ -39,7 +39,11 @@ fn sample() -> StoredResponse {
 }
 
 fn response(fields: &HeaderMap, body: &'static [u8]) -> StoredResponse {
-    let (common, lines) = interned::split(fields.iter());
+    let (common, lines) = interned::split(
+        fields
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
     let at = Timestamp::from_millis;
     let field = |name, value: Option<&[u8]>| VaryField {
         name: HeaderName::from_static(name),

@@ -56,18 +56,33 @@ impl Keys {
 
     /// Where the response for a key and these selecting values lies.
     pub(crate) fn entry(&self, key: &[u8], vary: &[VaryField]) -> Vec<u8> {
-        [self.entry.as_bytes(), &digest(key, vary)].concat()
+        name(&self.entry, key, vary)
     }
 
     /// The lease to make that response.
     #[allow(dead_code, reason = "used next")]
     pub(crate) fn lease(&self, key: &[u8], vary: &[VaryField]) -> Vec<u8> {
-        [self.lease.as_bytes(), &digest(key, vary)].concat()
+        name(&self.lease, key, vary)
     }
 }
 
-/// 128 bits in hexadecimal, in the braces that put an entry and its lease into one slot.
-fn digest(key: &[u8], vary: &[VaryField]) -> Vec<u8> {
+/// A name that ends in 128 bits of a digest, in hexadecimal, in the braces that put an entry and its
+/// lease into one slot.
+fn name(prefix: &str, key: &[u8], vary: &[VaryField]) -> Vec<u8> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digest = digest(key, vary);
+    let mut name = Vec::with_capacity(prefix.len() + 34);
+    name.extend_from_slice(prefix.as_bytes());
+    name.push(b'{');
+    for byte in &digest[..16] {
+        let digit = |nibble: u8| DIGITS[usize::from(nibble)];
+        name.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+    }
+    name.push(b'}');
+    name
+}
+
+fn digest(key: &[u8], vary: &[VaryField]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     let mut part = |bytes: &[u8]| {
         hasher.update((bytes.len() as u64).to_be_bytes());
@@ -79,15 +94,7 @@ fn digest(key: &[u8], vary: &[VaryField]) -> Vec<u8> {
         part(&[u8::from(field.value.is_some())]);
         part(field.value.as_deref().unwrap_or_default());
     }
-    let digest = hasher.finalize();
-    let hex =
-        |nibble: u8| char::from_digit(u32::from(nibble), 16).map_or(b'0', |digit| digit as u8);
-    let mut name = vec![b'{'];
-    for byte in digest.iter().take(16) {
-        name.extend([hex(byte >> 4), hex(byte & 15)]);
-    }
-    name.push(b'}');
-    name
+    hasher.finalize().into()
 }
 
 #[cfg(test)]
