@@ -1,0 +1,21 @@
+//! A cache and a real Redis: what it costs, what happens when it fails, and what it may not be told.
+
+#![cfg(feature = "redis")]
+
+#[path = "../support/drive.rs"]
+mod drive;
+#[path = "../support/server.rs"]
+mod server;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cancelling;
+mod deploys;
+mod grace;
+mod nodes;
+mod outages;
+mod rubbish;
+#[cfg(feature = "encryption")]
+mod sealing;
+mod trips;
+mod users;
