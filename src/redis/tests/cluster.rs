@@ -1,68 +1,18 @@
 //! A Cluster of three real nodes, of which one dies, freezes, is replaced or hands over its keys.
 
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::masters::{Cluster, NODE};
 use super::server::{cli, eventually as wait_for, free_port, Server};
 use super::{cost_of_get, eventually, set, SECOND};
 use crate::redis::nodes::slot;
 use crate::redis::{Event, NoAnswer, Redis, Script};
 
-/// Three masters, each with a third of the slots.
-struct Cluster {
-    nodes: Vec<Server>,
-}
-
-const NODE: &[&str] = &[
-    "--cluster-enabled",
-    "yes",
-    "--cluster-node-timeout",
-    "1000",
-    "--cluster-require-full-coverage",
-    "no",
-    "--repl-diskless-sync-delay",
-    "0",
-];
-
 impl Cluster {
-    fn start() -> Self {
-        let nodes: Vec<_> = (0..3).map(|_| Server::on(free_port(), NODE)).collect();
-        let mut create = Command::new("redis-cli");
-        create.args(["--cluster", "create", "--cluster-yes"]);
-        create.args(nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)));
-        let output = create.output().expect("redis-cli is needed by this test");
-        assert!(output.status.success(), "{output:?}");
-        let cluster = Self { nodes };
-        cluster.settle(3);
-        cluster
-    }
-
-    /// Waits until all nodes know all masters.
-    fn settle(&self, masters: usize) {
-        for node in &self.nodes {
-            let knows = || {
-                let state = node.cli(&["cluster", "info"]);
-                let nodes = node.cli(&["cluster", "nodes"]);
-                let masters_known = nodes.lines().filter(|line| line.contains("master")).count();
-                state.contains("cluster_state:ok") && masters_known == masters
-            };
-            assert!(wait_for(knows), "{}", node.cli(&["cluster", "nodes"]));
-        }
-    }
-
-    /// Not the first node, so that a dead seed is met too.
-    fn url(&self) -> String {
-        format!(
-            "redis+cluster://127.0.0.1:{},127.0.0.1:{}",
-            free_port(),
-            self.nodes[1].port
-        )
-    }
-
     async fn connect(&self) -> Redis {
         // Live nodes must answer however busy this machine is.
         let deadline = SECOND / 4;
@@ -72,10 +22,6 @@ impl Cluster {
             .unwrap();
         assert!(redis.connected(10 * SECOND).await, "{redis:?}");
         redis
-    }
-
-    fn id(&self, node: usize) -> String {
-        self.nodes[node].cli(&["cluster", "myid"])
     }
 }
 
