@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
+use super::crew::Crew;
 use super::proxy::{Held, Proxy};
 use super::seed::Seed;
 use super::server::{eventually, Server};
@@ -13,6 +14,8 @@ use super::server::{eventually, Server};
 pub enum Fault {
     /// The clock is evicted, or deleted.
     LoseClock,
+    /// It is ahead of time, as after a failover to a machine whose time is behind.
+    HurryClock,
     /// Some of the responses are.
     LoseEntries,
     /// Memory runs out: everything is evicted, and nothing may be stored.
@@ -45,8 +48,9 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::LoseClock,
+        Self::HurryClock,
         Self::LoseEntries,
         Self::Squeeze,
         Self::FlushAll,
@@ -65,9 +69,22 @@ impl Fault {
         Self::Reboot,
     ];
 
+    /// Whether it is about the way between one node and the server.
+    pub fn is_on_the_way(self) -> bool {
+        let these = [
+            Self::Cut,
+            Self::BlackHole,
+            Self::Mute,
+            Self::Deafen,
+            Self::Delay,
+        ];
+        these.contains(&self)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::LoseClock => "clock lost",
+            Self::HurryClock => "clock ahead of time",
             Self::LoseEntries => "entries lost",
             Self::Squeeze => "memory full",
             Self::FlushAll => "flushed",
@@ -157,12 +174,21 @@ impl Site {
         self.proxies.iter().for_each(Proxy::heal);
     }
 
-    /// One that is about the server, from its beginning to its end. `settle` waits until all nodes
-    /// know the server in use.
-    pub fn break_server(&mut self, fault: Fault, seed: &mut Seed, settle: impl Fn()) {
+    /// One that is about the server, from its beginning to its end.
+    pub fn break_server(&mut self, fault: Fault, seed: &mut Seed, crew: &Crew) {
         match fault {
             Fault::LoseClock => {
                 self.master().cli(&["del", "larder:c"]);
+            }
+            Fault::HurryClock => {
+                // Beyond an hour it is not believed any more.
+                let ahead = (seed.between(1, 40).as_millis() * 60_000_000).to_string();
+                let set = "if redis.call('strlen', KEYS[1]) < 80 then return 0 end \
+                           local s = struct.unpack('>I8', redis.call('getrange', KEYS[1], 16, 23)) \
+                           local later = struct.pack('>I8', s + tonumber(ARGV[1])) \
+                           return redis.call('setrange', KEYS[1], 16, later)";
+                let command = ["eval", set, "1", "larder:c", &ahead];
+                self.master().cli(&command);
             }
             Fault::LoseEntries => {
                 let some = "local n = 0 for i, key in ipairs(redis.call('keys', 'larder:e:*')) do \
@@ -197,20 +223,25 @@ impl Site {
                 self.master().wait();
             }
             Fault::Failover => self.fail_over(seed),
-            Fault::Return => self.leave_and_return(seed, settle),
+            Fault::Return => self.leave_and_return(seed, crew),
             _ => unreachable!("{fault:?} is about a node"),
         }
     }
 
     fn fail_over(&mut self, seed: &mut Seed) {
         self.await_replica();
+        // Invalidations that are acknowledged now are lost, and one node does not hear of them. It
+        // reaches the new master before those who could tell it that something is missing.
+        let unaware = seed.below(self.proxies.len());
         self.link.hold(Held::All);
-        // Invalidations that are acknowledged now are lost.
+        self.proxies[unaware].hold(Held::All);
         sleep(seed.between(20, 150));
         let former = self.master;
-        self.lead_to(1 - former, |site| {
+        let first = (unaware, seed.between(0, 300));
+        self.lead_to(1 - former, first, |site| {
             site.servers[former].kill();
             site.master().cli(&["replicaof", "no", "one"]);
+            site.proxies[unaware].hold(Held::Nothing);
         });
         self.servers[former].restart();
         self.servers[former].wait();
@@ -219,32 +250,43 @@ impl Site {
 
     /// The replica takes over from a master that lives on and that nobody can reach. What is
     /// invalidated then, the former master knows nothing of when it comes back.
-    fn leave_and_return(&mut self, seed: &mut Seed, settle: impl Fn()) {
+    ///
+    /// A node that began after that, and reaches it before any other does, cannot know: so the next
+    /// fault waits.
+    fn leave_and_return(&mut self, seed: &mut Seed, crew: &Crew) {
         self.await_replica();
         let former = self.master;
-        self.lead_to(1 - former, |site| {
+        let (mut before, at_once) = (Vec::new(), (0, Duration::ZERO));
+        self.lead_to(1 - former, at_once, |site| {
             site.link.refuse(true);
             site.master().cli(&["replicaof", "no", "one"]);
+            before = crew.reconnects();
         });
-        settle();
+        crew.await_reconnects(&before);
         sleep(seed.between(50, 300));
-        self.lead_to(former, |_| {});
+        self.lead_to(former, at_once, |_| before = crew.reconnects());
+        crew.await_reconnects(&before);
         self.replicate();
     }
 
-    /// All nodes are led to another server, and none of them reaches the former one any more when the
-    /// first one reaches the new one.
-    fn lead_to(&mut self, server: usize, meanwhile: impl FnOnce(&mut Self)) {
+    /// All nodes are led to another server, one of them `first`. None of them reaches the former one
+    /// any more when that one reaches the new one.
+    fn lead_to(
+        &mut self,
+        server: usize,
+        first: (usize, Duration),
+        meanwhile: impl FnOnce(&mut Self),
+    ) {
         self.proxies.iter().for_each(|proxy| proxy.refuse(true));
         // What was cut has ended by then.
         sleep(Duration::from_millis(20));
         self.master = server;
         meanwhile(self);
         let port = self.master().port;
-        for proxy in &self.proxies {
-            proxy.lead_to(port);
-            proxy.refuse(false);
-        }
+        self.proxies.iter().for_each(|proxy| proxy.lead_to(port));
+        self.proxies[first.0].refuse(false);
+        sleep(first.1);
+        self.proxies.iter().for_each(|proxy| proxy.refuse(false));
     }
 
     /// One that is about the way of one node; it lasts until the site is healed.

@@ -278,7 +278,11 @@ impl History {
     pub fn wrong(&self, what: &str) {
         let after = self.began.elapsed();
         let mut wrong = self.wrong.lock().expect("nobody panics with it");
-        wrong.push(format!("after {after:.1?}: {what}"));
+        let before = match wrong.is_empty() {
+            true => format!("\n after {}", self.tally.latest()),
+            false => String::new(),
+        };
+        wrong.push(format!("after {after:.1?}: {what}{before}"));
         self.failed.store(true, Ordering::SeqCst);
     }
 

@@ -109,14 +109,19 @@ async fn write(fleet: Arc<Fleet>, node: Arc<Node>, mut seed: Seed) {
     }
 }
 
-/// Asks all nodes at once for something that was just invalidated: the most likely time to be behind.
+/// Asks all nodes at once for something that was just invalidated: the most likely time to be behind,
+/// and to follow a call that began before.
 fn pounce(fleet: &Fleet, keys: &[usize], seed: &mut Seed) {
+    let key = keys[seed.below(keys.len())];
     for node in fleet.nodes() {
-        let key = keys[seed.below(keys.len())];
-        let (_, kind, strict) = question(seed);
-        node.handle.clone().spawn(async move {
-            node.look_up(key, kind, strict).await;
-        });
+        for _ in 0..2 {
+            let ((_, kind, strict), pause) = (question(seed), seed.up_to(3));
+            let node = Arc::clone(&node);
+            node.handle.clone().spawn(async move {
+                tokio::time::sleep(pause).await;
+                node.look_up(key, kind, strict).await;
+            });
+        }
     }
 }
 

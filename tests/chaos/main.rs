@@ -16,10 +16,14 @@
 #![cfg(feature = "redis")]
 #![allow(unreachable_pub, reason = "these modules are this test's own")]
 
+mod crew;
 mod faults;
 mod history;
 mod load;
+#[path = "../support/masters.rs"]
+mod masters;
 mod node;
+mod others;
 mod proxy;
 mod seed;
 #[path = "../support/server.rs"]
@@ -27,20 +31,18 @@ mod server;
 #[path = "../support/mod.rs"]
 mod support;
 mod tally;
+#[path = "../support/watched.rs"]
+mod watched;
 
 use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::atomic::Ordering;
-use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
+use crew::{Crew, SORTS};
 use faults::{Fault, Site};
-use history::{Kind, KEYS};
-use load::Fleet;
-use node::{Process, Sort};
 use seed::Seed;
-use server::eventually;
 use tokio::time::Instant;
 
 /// Told whether or not the test passes: a run that hangs must have told its seed.
@@ -58,13 +60,11 @@ fn new_seed() -> u64 {
     from_environment("CHAOS_SEED").unwrap_or_else(|| RandomState::new().hash_one(0) % 1_000_000)
 }
 
-const SORTS: [Sort; 4] = [Sort::Usual, Sort::Narrow, Sort::Distant, Sort::Reader];
-
 struct Chaos {
-    fleet: Arc<Fleet>,
-    processes: Vec<Process>,
+    crew: Crew,
     site: Site,
     seed: Seed,
+    /// Of the next node that is started.
     number: u64,
     /// What is broken on the way of a node, until when.
     broken: Vec<(usize, Instant)>,
@@ -72,24 +72,14 @@ struct Chaos {
 
 impl Chaos {
     fn start(number: u64) -> Self {
-        let fleet = Fleet::new(SORTS.len());
         let site = Site::start(SORTS.len());
-        let start = |(index, sort): (usize, &Sort)| {
-            Process::start(&fleet, index, *sort, &site.url(index), number)
-        };
-        let processes = SORTS.iter().enumerate().map(start).collect();
         Self {
-            fleet,
-            processes,
+            crew: Crew::start(|node| site.url(node), number),
             site,
             seed: Seed::of(number, 0),
             number,
             broken: Vec::new(),
         }
-    }
-
-    fn is_sound(&self) -> bool {
-        self.processes.iter().all(|process| process.node.is_sound())
     }
 
     /// Breaks things for as long as is wanted, each of them at least once.
@@ -102,7 +92,7 @@ impl Chaos {
             self.calm_down();
             while let Some(fault) = next.pop_front() {
                 let is_over = round > 0 && began.elapsed() >= limit;
-                if is_over || self.fleet.history.has_failed() {
+                if is_over || self.crew.fleet.history.has_failed() {
                     return;
                 }
                 self.inject(fault);
@@ -114,32 +104,34 @@ impl Chaos {
     }
 
     fn inject(&mut self, fault: Fault) {
-        let node = self.seed.below(self.processes.len());
+        let node = self.seed.below(SORTS.len());
+        let tally = &self.crew.fleet.history.tally;
+        tally.note(match fault.is_on_the_way() {
+            true => format!("{} (node {node})", fault.name()),
+            false => fault.name().to_owned(),
+        });
         match fault {
-            Fault::Cut | Fault::BlackHole | Fault::Mute | Fault::Deafen | Fault::Delay => {
+            fault if fault.is_on_the_way() => {
                 self.site.break_way(fault, node, &mut self.seed);
                 let lasts = self.seed.between(50, 1500);
                 self.broken.push((node, Instant::now() + lasts));
             }
             Fault::Reboot => {
-                let reader = SORTS.len() - 1;
                 self.number += 1;
-                let (fleet, url) = (&self.fleet, self.site.url(reader));
-                self.processes[reader] =
-                    Process::start(fleet, reader, Sort::Reader, &url, self.number);
+                self.crew.reboot(|node| self.site.url(node), self.number);
             }
             fault => {
                 if fault == Fault::Return {
                     // Whoever cannot reach the replica would not know that there was another life.
                     self.mend_all();
+                    self.crew.await_sound();
                 }
-                let (seed, processes) = (&mut self.seed, &self.processes);
-                let sound = || processes.iter().all(|process| process.node.is_sound());
-                let settle = || assert!(eventually(sound), "the nodes do not recover");
-                self.site.break_server(fault, seed, settle);
+                self.site.break_server(fault, &mut self.seed, &self.crew);
             }
         }
-        self.fleet.history.tally.fault(fault.name());
+        let tally = &self.crew.fleet.history.tally;
+        tally.note(format!("{}: done", fault.name()));
+        tally.fault(fault.name());
     }
 
     /// Mends what was broken for long enough.
@@ -154,6 +146,8 @@ impl Chaos {
                     self.site.proxies[node].cut();
                 }
                 self.site.proxies[node].heal();
+                let tally = &self.crew.fleet.history.tally;
+                tally.note(format!("node {node} is mended"));
             }
         }
     }
@@ -166,43 +160,13 @@ impl Chaos {
     /// A time without faults, in which the nodes must recover and can be seen at their best.
     fn calm_down(&mut self) {
         self.mend_all();
-        assert!(eventually(|| self.is_sound()), "the nodes do not recover");
-        let calm = &self.fleet.history.calm;
+        self.crew.await_sound();
+        let calm = &self.crew.fleet.history.calm;
         // Whoever listens may have waited half a second before it tried again.
         sleep(Duration::from_millis(800));
         calm.store(true, Ordering::Relaxed);
         sleep(Duration::from_millis(1000));
         calm.store(false, Ordering::Relaxed);
-    }
-
-    /// Heals everything, and looks at what is left behind.
-    fn end(&mut self) {
-        self.mend_all();
-        let settled = || {
-            let mut processes = self.processes.iter();
-            processes.all(|process| process.node.is_sound() && process.node.deferred() == 0)
-        };
-        assert!(eventually(settled), "the nodes do not recover");
-        self.fleet.end();
-        self.processes.iter_mut().for_each(Process::end_work);
-        let settled = || {
-            let mut processes = self.processes.iter();
-            processes.all(|process| process.node.is_sound() && process.node.deferred() == 0)
-        };
-        assert!(eventually(settled), "the nodes do not settle");
-        // Pushes have arrived by then, or their absence was noticed.
-        sleep(Duration::from_millis(700));
-        for process in &self.processes {
-            let node = &process.node;
-            process.run(async {
-                for kind in [Kind::Fresh, Kind::Lenient, Kind::Typed] {
-                    for key in 0..KEYS {
-                        node.look_up_at_the_end(key, kind, false).await;
-                        node.look_up_at_the_end(key, kind, true).await;
-                    }
-                }
-            });
-        }
     }
 }
 
@@ -214,19 +178,10 @@ fn nothing_stale_is_answered_and_no_request_fails_whatever_goes_wrong() {
     let began = Instant::now();
     let mut chaos = Chaos::start(number);
     chaos.rage(limit);
-    let history = Arc::clone(&chaos.fleet.history);
-    if !history.has_failed() {
-        chaos.end();
-    }
-    let table = history.tally.table();
+    chaos.mend_all();
+    let table = chaos.crew.end();
     tell(&format!("chaos for {:.1?}:\n{table}", began.elapsed()));
-    for process in &chaos.processes {
-        tell(&format!(
-            "  {:?}: {:?}",
-            process.node.sort,
-            process.node.cache.stats()
-        ));
-    }
+    let history = &chaos.crew.fleet.history;
     history.assert_nothing_wrong(number);
     // A run in which something did not happen proves less.
     for fault in Fault::ALL {

@@ -86,6 +86,11 @@ impl Node {
             .map_or(0, |shared| shared.deferred)
     }
 
+    pub fn reconnects(&self) -> u64 {
+        let shared = self.cache.stats().shared;
+        shared.map_or(0, |shared| shared.redis.reconnects)
+    }
+
     /// One request, judged.
     pub async fn look_up(&self, key: usize, kind: Kind, strict: bool) {
         let (asked, text, origin) = self.answer(key, kind, strict).await;
@@ -187,7 +192,7 @@ fn origin(history: Arc<History>, seed: u64) -> Origin {
         let key = key_of(request.uri().path());
         let body = history.read(key);
         Box::pin(async move {
-            let slow = seed.one_in(20);
+            let slow = seed.one_in(8);
             tokio::time::sleep(seed.up_to(if slow { 30 } else { 3 })).await;
             let mut response = text(body);
             let late = Tags::new([tag(parts_of(key)[1])]);

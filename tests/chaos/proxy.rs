@@ -72,7 +72,7 @@ impl Proxy {
     pub fn refuse(&self, refuses: bool) {
         self.gate.send_modify(|gate| {
             gate.refuses = refuses;
-            gate.life += 1;
+            gate.life += u64::from(refuses);
         });
     }
 

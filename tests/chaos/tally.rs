@@ -6,9 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 #[derive(Default)]
 pub struct Tally {
     faults: Mutex<BTreeMap<&'static str, u64>>,
+    /// The latest things that were done to the nodes and the server, with their times.
+    log: Mutex<Vec<(Instant, String)>>,
     /// By what the cache says of where an answer came from.
     origins: Mutex<BTreeMap<&'static str, u64>>,
     invalidations: AtomicU64,
@@ -22,6 +26,18 @@ pub struct Tally {
 impl Tally {
     pub fn fault(&self, name: &'static str) {
         *self.faults.lock().unwrap().entry(name).or_default() += 1;
+    }
+
+    pub fn note(&self, what: String) {
+        self.log.lock().unwrap().push((Instant::now(), what));
+    }
+
+    /// What was done lately, in seconds before now.
+    pub fn latest(&self) -> String {
+        let log = self.log.lock().unwrap();
+        let lines = log.iter().rev().take(24).rev();
+        let told = |(at, what): &(Instant, String)| format!("\n  -{:.3?} {what}", at.elapsed());
+        lines.map(told).collect()
     }
 
     pub fn faults(&self, name: &'static str) -> u64 {
@@ -70,7 +86,9 @@ impl Tally {
             counts.collect::<Vec<_>>().join(", ")
         };
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let _ = writeln!(table, "  faults: {}", of(&self.faults));
+        if !self.faults.lock().unwrap().is_empty() {
+            let _ = writeln!(table, "  faults: {}", of(&self.faults));
+        }
         let _ = writeln!(table, "  answers: {}", of(&self.origins));
         let _ = writeln!(
             table,
@@ -81,6 +99,9 @@ impl Tally {
         );
         for (when, lags) in [("in a calm", &self.calm), ("under faults", &self.rough)] {
             let mut lags = lags.lock().unwrap();
+            if lags.is_empty() {
+                continue;
+            }
             lags.sort_unstable();
             let at = |part: f64| {
                 let place = (lags.len() as f64 * part) as usize;
