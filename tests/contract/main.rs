@@ -10,6 +10,8 @@
 
 #[path = "../support/drive.rs"]
 mod drive;
+#[path = "../support/masters.rs"]
+mod masters;
 #[path = "../support/server.rs"]
 mod server;
 #[path = "../support/mod.rs"]

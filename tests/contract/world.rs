@@ -12,7 +12,8 @@ use http_body_util::Full;
 use larder::cache::KeyedBy;
 use larder::{Cache, CacheLayer, ManualClock, Redis};
 
-use crate::server::{for_all_tests, Cluster, Server};
+use crate::masters::Cluster;
+use crate::server::{for_all_tests, Server};
 use crate::support::{send, status, Answer, Origin};
 
 static SERVER: LazyLock<&Server> = LazyLock::new(|| for_all_tests(Server::start(), |s| vec![s]));

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::server::{cli, eventually as wait_for, free_port, Cluster, Server};
+use super::masters::Cluster;
+use super::server::{cli, eventually as wait_for, free_port, Server};
 use super::{cost_of_get, eventually, set, SECOND};
 use crate::redis::nodes::slot;
 use crate::redis::{Event, NoAnswer, Redis, Script};
@@ -21,10 +22,6 @@ impl Cluster {
             .unwrap();
         assert!(redis.connected(10 * SECOND).await, "{redis:?}");
         redis
-    }
-
-    fn id(&self, node: usize) -> String {
-        self.nodes[node].cli(&["cluster", "myid"])
     }
 }
 

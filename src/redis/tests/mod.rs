@@ -3,8 +3,12 @@
 
 #![allow(clippy::print_stdout, reason = "figures are for whoever runs them")]
 
+#[path = "../../../tests/support/masters.rs"]
+mod masters;
 #[path = "../../../tests/support/server.rs"]
 pub(super) mod server;
+#[path = "../../../tests/support/watched.rs"]
+mod watched;
 
 mod calls;
 mod cluster;

@@ -1,75 +1,14 @@
-//! A master, a replica and three Sentinels that replace the master.
+//! Sentinels that replace a master.
 
-use std::fs;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::server::{eventually as wait_for, free_port, Server};
+use super::server::{eventually as wait_for, Server};
+use super::watched::{sentinel, Watched};
 use super::{set, SECOND};
 use crate::redis::Redis;
-
-struct Watched {
-    master: Server,
-    replica: Server,
-    sentinels: Vec<Server>,
-}
-
-impl Watched {
-    fn start() -> Self {
-        let master = Server::with(&["--repl-diskless-sync-delay", "0"]);
-        let port = master.port.to_string();
-        let replica = Server::with(&["--replicaof", "127.0.0.1", &port]);
-        let sentinels: Vec<_> = (0..3).map(|_| sentinel(&port)).collect();
-        let watched = Self {
-            master,
-            replica,
-            sentinels,
-        };
-        for sentinel in &watched.sentinels {
-            let knows = || {
-                let state = sentinel.cli(&["sentinel", "master", "shop"]);
-                let lines: Vec<_> = state.lines().collect();
-                let is = |name, value| lines.windows(2).any(|pair| pair == [name, value]);
-                is("num-slaves", "1") && is("num-other-sentinels", "2")
-            };
-            assert!(
-                wait_for(knows),
-                "{}",
-                sentinel.cli(&["sentinel", "master", "shop"])
-            );
-        }
-        watched
-    }
-
-    /// Also names a Sentinel that is not there, first.
-    fn url(&self) -> String {
-        let ports = self.sentinels.iter().map(|sentinel| sentinel.port);
-        let hosts: Vec<_> = [free_port()]
-            .into_iter()
-            .chain(ports)
-            .map(|port| format!("127.0.0.1:{port}"))
-            .collect();
-        format!("redis+sentinel://{}/shop", hosts.join(","))
-    }
-}
-
-/// A Sentinel rewrites its file, so each has one of its own.
-fn sentinel(master: &str) -> Server {
-    let port = free_port();
-    let name = format!("larder-sentinel-{}-{port}.conf", std::process::id());
-    let file = std::env::temp_dir().join(name);
-    let config = format!(
-        "sentinel monitor shop 127.0.0.1 {master} 2\n\
-         sentinel down-after-milliseconds shop 500\n\
-         sentinel failover-timeout shop 2000\n"
-    );
-    fs::write(&file, config).unwrap();
-    let server = Server::from_file(port, &file, &["--sentinel"]);
-    let _ = fs::remove_file(&file);
-    server
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failover_under_load_is_followed_and_no_call_waits_for_it() {

@@ -42,16 +42,19 @@ local function front_of(h)
 end
 
 -- The header; a new life of the clock where the old one may have forgotten something: it is lost,
--- another server holds it now, or the caller has seen a higher number in it.
+-- another server holds it now, or the caller has seen a higher number. Numbers grow from life to life,
+-- so a higher one in another life says that this one is over: a replaced master is back.
 local function current(now)
   local server = run_id()
   local h = read(now)
-  if h and h.server == server then
-    local seen = struct.unpack('>I8', ARGV[4])
-    if h.epoch ~= ARGV[3] or h.s >= seen then return h end
-  end
+  local seen = struct.unpack('>I8', ARGV[4])
+  -- Of another life, a number ahead of time says only that somebody's time was wrong.
+  local believed = seen < now + HOUR
+  local ahead = h and h.s < seen and (believed or h.epoch == ARGV[3])
+  if h and h.server == server and not ahead then return h end
   local n = now
   if h and h.s >= n then n = h.s + 1 end
+  if believed and seen >= n then n = seen + 1 end
   h = {k = h and h.k or tonumber(ARGV[1]), epoch = ARGV[2], s = n, floor = n, soft = 0, server = server}
   redis.call('UNLINK', clock)
   -- At full length, so that no invalidation ever needs memory.

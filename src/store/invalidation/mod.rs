@@ -44,9 +44,12 @@
 //! miss. A *relaxed* look-up in the same process never does either, and in another one does so for
 //! the time of one push, at most for the health limit where pushes are lost, and at most for the
 //! grace where Redis cannot be reached. A *deferred* invalidation holds in its own process at once,
-//! and everywhere when Redis is back. Outside the promise: a former master that is cut off together
-//! with a process, which that process cannot tell from a sound one, and a process that dies with a
-//! deferred invalidation; both end with the ttl.
+//! and everywhere when Redis is back.
+//!
+//! Outside the promise, and ended by the ttl: a former master that is cut off together with a process,
+//! which that process cannot tell from a sound one; one that is master again and meets a process that
+//! has just begun, until it meets one that knows what it missed; and a process that dies with a
+//! deferred invalidation.
 //!
 //! [`protocol`] is the whole of one process's part as plain values; it does no I/O and is told the
 //! time. `clock.lua` and `sync.lua` are the server's part.

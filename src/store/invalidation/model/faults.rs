@@ -3,6 +3,7 @@
 use super::super::Reach;
 use super::super::Strength;
 use super::node::CacheRule;
+use super::server::Front;
 use super::world::{derived, keys, tags_of, Event, Request, Waiting, World, MS};
 
 impl World {
@@ -72,9 +73,9 @@ impl World {
         self.after(delay, Event::Disturb);
         let process = self.random(3) as usize;
         let until = self.now + 10 * MS + self.random(1_500 * MS);
-        let which = self.random(20);
+        let which = self.random(21);
         let fault = match which {
-            4..14 => self.disturb_server(which, until),
+            4..14 | 20 => self.disturb_server(which, until),
             _ => self.disturb_process(which, process, until),
         };
         self.oracle.count(fault);
@@ -131,6 +132,7 @@ impl World {
             }
             7 => self.restart(),
             8 | 9 => self.fail_over(),
+            20 => self.come_back(),
             10 => {
                 self.server.skew =
                     [-3_000_000, 3_000_000, -7_200_000_000, 0][self.random(4) as usize];
@@ -188,13 +190,32 @@ impl World {
     /// To a replica that has not seen the latest writes.
     fn fail_over(&mut self) -> &'static str {
         let (skew, undone) = (self.server.skew, self.server.undone);
-        self.server = self.replica.clone();
+        let former = std::mem::replace(&mut self.server, self.replica.clone());
         (self.server.skew, self.server.undone) = (skew, undone);
         self.replace_server();
+        self.former = Some(former);
         "failed over"
     }
 
+    /// The master before the last failover is the master again, with what it had. A process that
+    /// knows nothing of the life between could not tell, so all of them do.
+    fn come_back(&mut self) -> &'static str {
+        let present = Front::parse(&self.server.clock).map(|front| front.epoch);
+        let mut processes = self.processes.iter();
+        let known = processes.all(|process| Some(process.mirror.knows().0) == present);
+        let Some(former) = self.former.take().filter(|_| known) else {
+            return "nobody came back";
+        };
+        let (skew, run_id) = (self.server.skew, former.run_id);
+        self.server = former;
+        self.server.skew = skew;
+        self.replace_server();
+        self.server.run_id = run_id;
+        "a former master came back"
+    }
+
     fn replace_server(&mut self) {
+        self.former = None;
         self.life += 1;
         self.server.run_id = u8::try_from(self.life % 26).unwrap_or(0);
         self.server.may_publish = true;

@@ -190,6 +190,24 @@ fn a_clock_that_may_have_forgotten_something_begins_another_life() {
 }
 
 #[test]
+fn a_former_master_that_is_back_begins_another_life_above_the_one_it_missed() {
+    let mut pair = Pair::start();
+    let (ours, missed, new) = (7, 8, 9);
+    pair.eval(SYNC, &arguments(10, ours, (0, 0))).unwrap();
+    let s = Header::parse(&pair.clock()).unwrap().s;
+    // Somebody who missed nothing, and somebody who was told a number that cannot be.
+    for (epoch, seen) in [(missed, s), (missed, 1 << 52)] {
+        let reply = pair.eval(SYNC, &arguments(10, new, (epoch, seen))).unwrap();
+        assert_eq!(Header::parse(&reply).unwrap().epoch, ours);
+    }
+    let seen = s + HALF_AN_HOUR;
+    let reply = pair.eval(SYNC, &arguments(10, new, (missed, seen)));
+    let header = Header::parse(&reply.unwrap()).unwrap();
+    assert_eq!((header.epoch, header.s), (new, seen + 1));
+    assert_eq!(header.floor, header.s);
+}
+
+#[test]
 fn a_clock_of_a_newer_layout_is_left_alone() {
     let mut pair = Pair::start();
     pair.eval(SYNC, &arguments(10, 7, (0, 0))).unwrap();

@@ -30,6 +30,8 @@ pub(super) struct Arguments {
 pub(super) enum ServerRule {
     /// Another server means another life of the clock.
     CompareRunIds,
+    /// A clock that is behind what the caller saw in another life is of a former one.
+    CompareLives,
     /// A lost clock begins another life, with the floor at its first number.
     NewLifeWhenLost,
     /// `flags=allow-oom`.
@@ -135,15 +137,23 @@ impl Server {
 
     fn current(&mut self, now: u64, arguments: &Arguments) -> Front {
         let found = self.read(now);
+        let (epoch, seen) = arguments.knows;
+        let believed = seen < now + HOUR;
         if let Some(front) = &found {
             let same =
                 front.server == self.run_id() || self.undone == Some(ServerRule::CompareRunIds);
-            let (epoch, seen) = arguments.knows;
-            if same && (front.epoch != epoch || front.s >= seen) {
+            let compares = match self.undone {
+                Some(ServerRule::CompareLives) => front.epoch == epoch,
+                _ => believed || front.epoch == epoch,
+            };
+            if same && !(compares && front.s < seen) {
                 return front.clone();
             }
         }
-        let n = found.as_ref().map_or(now, |front| now.max(front.s + 1));
+        let mut n = found.as_ref().map_or(now, |front| now.max(front.s + 1));
+        if believed {
+            n = n.max(seen + 1);
+        }
         let forgets = self.undone == Some(ServerRule::NewLifeWhenLost);
         let front = Front {
             bits: found.map_or(arguments.bits, |front| front.bits),

@@ -131,6 +131,8 @@ pub(super) struct World {
     pub(super) waiting: HashMap<u64, (usize, Waiting)>,
     pub(super) server: Server,
     pub(super) replica: Server,
+    /// The master before the last failover, which lives on.
+    pub(super) former: Option<Server>,
     /// Which incarnation of the server this is.
     pub(super) life: u64,
     pub(super) frozen_until: u64,
@@ -167,6 +169,7 @@ impl World {
             next: 0,
             waiting: HashMap::new(),
             replica: server.clone(),
+            former: None,
             server,
             life: 0,
             frozen_until: 0,
