@@ -3,8 +3,6 @@
 //!
 //! `cargo test` builds the examples; with `cargo test --test quickstart`, build it first.
 
-#![cfg(feature = "axum")]
-
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
