@@ -4,7 +4,7 @@ use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
 use axum::http::StatusCode;
 use axum::Json;
-use larder::{Invalidate, Tags};
+use larder::{Invalidate, Invalidated, Tags};
 use serde::{Deserialize, Serialize};
 
 use crate::origin::Post;
@@ -115,15 +115,21 @@ pub(crate) struct Outcome {
     invalidated: Option<u64>,
 }
 
-/// Invalidates by hand, through the handle, and awaits the count.
+impl From<Invalidated> for Outcome {
+    fn from(invalidated: Invalidated) -> Self {
+        Self {
+            invalidated: invalidated.entries,
+        }
+    }
+}
+
+/// Invalidates by hand, through the handle, and awaits the count, and that other nodes have heard.
 pub(crate) async fn invalidate(
     State(app): State<App>,
     Query(Category { category }): Query<Category>,
 ) -> Json<Outcome> {
     let invalidated = app.cache.invalidate_tag(category_tag(&category)).await;
-    Json(Outcome {
-        invalidated: invalidated.entries,
-    })
+    Json(invalidated.into())
 }
 
 /// Tags are written in one place, so that who stores and who invalidates cannot differ.
