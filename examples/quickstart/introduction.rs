@@ -35,6 +35,11 @@ Two nodes and one Redis: what one has made the other answers with, and what one 
   curl -i http://{other}/posts/8      # made anew
   curl http://{other}/stats           # then stop Redis: it says \"down\", and all of the above go on
 
+A signed webhook invalidates the post whose file has changed (start with WEBHOOK_SECRET=secret).
+  event='{{\"event\":\"file.updated\",\"id\":7}}'
+  signature=$(printf %s \"$event\" | openssl dgst -sha256 -hmac secret | sed 's/.* //')
+  curl -i -H \"X-Signature: sha256=$signature\" -d \"$event\" http://{address}/webhooks/files
+
 One response per user, for ten seconds; without a user 401, and nothing is kept.
   curl -i -H 'Authorization: Bearer ada' http://{address}/me
   curl -i http://{address}/me

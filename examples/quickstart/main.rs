@@ -5,6 +5,7 @@
 //! - `LISTEN`: where to listen, `127.0.0.1:3000` by default (port 0 takes a free one),
 //! - `REDIS_URL`: a Redis to share responses and invalidations through, `redis://127.0.0.1:6379`;
 //!   none by default: in memory alone,
+//! - `WEBHOOK_SECRET`: what webhooks are signed with; none by default: all of them are refused,
 //! - `ORIGIN_DELAY_MS`: how long the pretend database takes for an answer, 50 by default.
 //!
 //! Two nodes, on two ports, with one Redis, in three terminals:
@@ -37,12 +38,14 @@ mod origin;
 mod posts;
 mod settings;
 mod stats;
+mod webhooks;
 
 use std::future::IntoFuture;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use axum::Router;
 use larder::{Cache, Redis};
@@ -59,6 +62,7 @@ use crate::settings::Settings;
 struct App {
     cache: Cache,
     origin: Arc<Origin>,
+    webhook_secret: webhooks::Secret,
 }
 
 /// Every route, and what it says about caching. A route without a layer is not cached.
@@ -95,6 +99,11 @@ fn router(app: App) -> Router {
         )
         // A real service asks here who is asking.
         .route("/admin/posts/invalidate", post(posts::invalidate))
+        // A message is read before its signature is believed, so it has a limit.
+        .route(
+            "/webhooks/files",
+            post(webhooks::receive).layer(DefaultBodyLimit::max(16 * 1024)),
+        )
         .route("/me", get(me::show).layer(per_user))
         .route("/jobs/{id}", get(jobs::show).layer(per_answer))
         .route("/ask", post(ask::answer).layer(by_content))
@@ -144,6 +153,7 @@ async fn serve() -> Result<(), String> {
     let app = App {
         cache: cache.clone(),
         origin: Arc::new(Origin::new(settings.origin_delay, journal)),
+        webhook_secret: settings.webhook_secret,
     };
 
     // Not needed: a service starts without its Redis. It is so that the first request finds it there.

@@ -108,7 +108,7 @@ pub(crate) struct Category {
     category: String,
 }
 
-/// The answer to `POST /admin/posts/invalidate`.
+/// The answer to `POST /admin/posts/invalidate`, and to a webhook.
 #[derive(Serialize)]
 pub(crate) struct Outcome {
     /// `None` for a cache without a tag index; this one has one.
@@ -133,7 +133,7 @@ pub(crate) async fn invalidate(
 }
 
 /// Tags are written in one place, so that who stores and who invalidates cannot differ.
-fn post_tag(id: u32) -> String {
+pub(crate) fn post_tag(id: u32) -> String {
     format!("post:{id}")
 }
 

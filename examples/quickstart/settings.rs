@@ -4,11 +4,14 @@ use std::env;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::webhooks::Secret;
+
 /// The settings, checked: a service that cannot do what it was told says so and does not start.
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) redis_url: Option<String>,
     pub(crate) origin_delay: Duration,
+    pub(crate) webhook_secret: Secret,
 }
 
 impl Settings {
@@ -25,6 +28,7 @@ impl Settings {
                 .parse()
                 .map(Duration::from_millis)
                 .map_err(|_| format!("ORIGIN_DELAY_MS is a whole number, not `{delay}`"))?,
+            webhook_secret: Secret::new(&variable("WEBHOOK_SECRET", "")),
         })
     }
 }

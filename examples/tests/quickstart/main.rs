@@ -11,3 +11,4 @@ mod nodes;
 mod outages;
 mod process;
 mod routes;
+mod webhooks;

@@ -129,6 +129,27 @@ fn a_category_invalidated_on_one_node_is_gone_from_both() {
 }
 
 #[test]
+fn a_webhook_delivered_to_one_node_reaches_both() {
+    let redis = Server::start();
+    let node = || {
+        let url = redis.url();
+        Quickstart::start(&[("REDIS_URL", &url), ("WEBHOOK_SECRET", "secret")])
+    };
+    let (a, b) = (node(), node());
+    ask_and_store(&redis, || a.get("/posts/7"));
+    assert!(b.get("/posts/7").is_hit());
+
+    let event = r#"{"event":"file.updated","id":7}"#;
+    let signature = crate::webhooks::sign("secret", event);
+    let fields = [("X-Signature", &*signature)];
+    let delivered = b.send("POST", "/webhooks/files", &fields, event);
+    assert_eq!(delivered.status, 200);
+    assert!(delivered.json()["invalidated"].is_u64());
+    let gone = within(SOON, || !a.get("/posts/7").is_hit());
+    assert!(gone.is_some());
+}
+
+#[test]
 fn a_node_that_starts_later_finds_what_the_others_have_made_and_changed() {
     let redis = Server::start();
     let a = Quickstart::node(&redis);

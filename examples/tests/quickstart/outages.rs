@@ -13,6 +13,9 @@ fn every_route_answers(node: &Quickstart) {
     let start = Instant::now();
     let ada: &[_] = &[("Authorization", "Bearer ada")];
     let json: &[_] = &[("Content-Type", "application/json")];
+    let event = r#"{"event":"file.updated","id":7}"#;
+    let signature = crate::webhooks::sign("secret", event);
+    let signed: &[_] = &[("X-Signature", &*signature)];
     let question = r#"{"workspace":"lab","question":"why?"}"#;
     let requests = [
         ("GET", "/posts?limit=3", &[][..], ""),
@@ -23,6 +26,7 @@ fn every_route_answers(node: &Quickstart) {
         ("GET", "/me", ada, ""),
         ("GET", "/jobs/1", &[], ""),
         ("POST", "/ask", json, question),
+        ("POST", "/webhooks/files", signed, event),
         ("GET", "/stats", &[], ""),
     ];
     for (method, target, fields, content) in requests {
@@ -39,10 +43,15 @@ fn every_route_answers(node: &Quickstart) {
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
+fn node(redis: &Server) -> Quickstart {
+    let url = redis.url();
+    Quickstart::start(&[("REDIS_URL", &url), ("WEBHOOK_SECRET", "secret")])
+}
+
 #[test]
 fn every_route_answers_while_redis_is_away_and_stats_tell() {
     let mut redis = Server::start();
-    let nodes = [Quickstart::node(&redis), Quickstart::node(&redis)];
+    let nodes = [node(&redis), node(&redis)];
     for node in &nodes {
         assert!(node.redis_is_up());
         every_route_answers(node);
@@ -71,7 +80,7 @@ fn every_route_answers_while_redis_is_away_and_stats_tell() {
 #[test]
 fn every_route_answers_while_redis_does_not() {
     let redis = Server::start();
-    let node = Quickstart::node(&redis);
+    let node = node(&redis);
     every_route_answers(&node);
     redis.freeze();
     every_route_answers(&node);
@@ -85,7 +94,7 @@ fn every_route_answers_while_redis_does_not() {
 #[test]
 fn a_rename_while_redis_is_away_is_seen_here_at_once_and_there_when_it_is_back() {
     let mut redis = Server::start();
-    let (a, b) = (Quickstart::node(&redis), Quickstart::node(&redis));
+    let (a, b) = (node(&redis), node(&redis));
     let title = |node: &Quickstart| node.get("/posts/8").json()["title"].clone();
     assert_eq!((title(&a), title(&b)), ("Post 8".into(), "Post 8".into()));
     redis.kill();
@@ -103,7 +112,7 @@ fn a_rename_while_redis_is_away_is_seen_here_at_once_and_there_when_it_is_back()
 fn a_node_starts_without_its_redis_and_uses_it_once_it_is_there() {
     let mut redis = Server::start();
     redis.kill();
-    let (a, b) = (Quickstart::node(&redis), Quickstart::node(&redis));
+    let (a, b) = (node(&redis), node(&redis));
     assert!(!a.redis_is_up());
     every_route_answers(&a);
     redis.restart();

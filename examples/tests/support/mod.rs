@@ -23,7 +23,13 @@ use server::{eventually, Server};
 /// The program, in an environment of its own.
 pub fn program() -> Command {
     let mut command = Command::new(path());
-    for name in ["REDIS_URL", "ORIGIN_DELAY_MS", "LIMIT", "LIMIT_PERIOD_MS"] {
+    for name in [
+        "REDIS_URL",
+        "ORIGIN_DELAY_MS",
+        "WEBHOOK_SECRET",
+        "LIMIT",
+        "LIMIT_PERIOD_MS",
+    ] {
         command.env_remove(name);
     }
     command.env("LISTEN", "127.0.0.1:0");
