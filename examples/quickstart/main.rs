@@ -3,7 +3,21 @@
 //! Start it with `cargo run --example quickstart` and it prints what to `curl`. The environment may say
 //!
 //! - `LISTEN`: where to listen, `127.0.0.1:3000` by default (port 0 takes a free one),
+//! - `REDIS_URL`: a Redis to share responses and invalidations through, `redis://127.0.0.1:6379`;
+//!   none by default: in memory alone,
+//! - `WEBHOOK_SECRET`: what webhooks are signed with; none by default: all of them are refused,
 //! - `ORIGIN_DELAY_MS`: how long the pretend database takes for an answer, 50 by default.
+//!
+//! Two nodes, on two ports, with one Redis, in three terminals:
+//!
+//! ```sh
+//! redis-server --port 6379 --save ''
+//! REDIS_URL=redis://127.0.0.1:6379 LISTEN=127.0.0.1:3000 cargo run --example quickstart
+//! REDIS_URL=redis://127.0.0.1:6379 LISTEN=127.0.0.1:3001 cargo run --example quickstart
+//! ```
+//!
+//! Ask one of them for `/posts/8` and then the other: Cache-Status says `hit`, though it never called
+//! its own handler. `PUT` a new title to either, and both show it. Stop Redis: both go on by themselves.
 //!
 //! All that concerns caching stands in [`router`], below; the other files hold handlers as they
 //! would be without a cache, but for the few words they say to it ([`larder::Tags`],
@@ -16,30 +30,39 @@
 
 mod ask;
 mod events;
+mod introduction;
 mod jobs;
+mod journal;
 mod me;
 mod origin;
 mod posts;
+mod settings;
 mod stats;
+mod webhooks;
 
-use std::env;
-use std::net::SocketAddr;
+use std::future::IntoFuture;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use axum::Router;
-use larder::Cache;
+use larder::{Cache, Redis};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
 
+use crate::journal::Journal;
 use crate::origin::Origin;
+use crate::settings::Settings;
 
 /// What every handler may use. The cache is a cheap handle; its clones are the same cache.
 #[derive(Clone)]
 struct App {
     cache: Cache,
     origin: Arc<Origin>,
+    webhook_secret: webhooks::Secret,
 }
 
 /// Every route, and what it says about caching. A route without a layer is not cached.
@@ -47,24 +70,25 @@ fn router(app: App) -> Router {
     const MINUTE: Duration = Duration::from_secs(60);
     let cache = app.cache.clone();
 
+    // The host is part of a key, in case a service answers differently at each of its names. This one
+    // does not, and its nodes on two ports have two names: they would share nothing.
+    let kept = |ttl| cache.layer().ttl(ttl).any_host();
+
     // The handler adds a tag for the category that was asked for.
-    let post_list = cache.layer().ttl(MINUTE).tag("posts");
+    let post_list = kept(MINUTE).tag("posts");
 
     // `.tag("post:{id}")` would take the text of the id. This handler reads it as a number, `/posts/007`
     // as post 7, so the tag is made where the id is understood: in the handler.
-    let one_post = cache.layer().ttl(MINUTE);
+    let one_post = kept(MINUTE);
 
     // A request without a user bypasses the cache, and downstream caches are told `private`.
-    let per_user = cache
-        .layer()
-        .ttl(Duration::from_secs(10))
-        .per_user(me::user_of);
+    let per_user = kept(Duration::from_secs(10)).per_user(me::user_of);
 
     // The handler's `CacheFor` decides, because only it knows whether a job is still pending.
-    let per_answer = cache.layer().ttl(MINUTE);
+    let per_answer = kept(MINUTE);
 
     // A question is content, so the content belongs to the key; a longer one bypasses the cache.
-    let by_content = cache.layer().ttl(MINUTE).key_body(16 * 1024);
+    let by_content = kept(MINUTE).key_body(16 * 1024);
 
     Router::new()
         .route("/posts", get(posts::list).layer(post_list))
@@ -75,6 +99,11 @@ fn router(app: App) -> Router {
         )
         // A real service asks here who is asking.
         .route("/admin/posts/invalidate", post(posts::invalidate))
+        // A message is read before its signature is believed, so it has a limit.
+        .route(
+            "/webhooks/files",
+            post(webhooks::receive).layer(DefaultBodyLimit::max(16 * 1024)),
+        )
         .route("/me", get(me::show).layer(per_user))
         .route("/jobs/{id}", get(jobs::show).layer(per_answer))
         .route("/ask", post(ask::answer).layer(by_content))
@@ -97,83 +126,79 @@ async fn main() -> ExitCode {
     }
 }
 
+/// In memory alone, or in memory and in the Redis that all nodes share: the routes are the same.
+fn cache(redis: Option<&Redis>) -> Result<Cache, String> {
+    // Off by default with Redis, where counting what an invalidation reached costs a set per tag.
+    let cache = Cache::builder().tag_index(true);
+    let cache = match redis {
+        Some(redis) => cache.redis(redis.clone()),
+        None => cache,
+    };
+    cache.build().map_err(|e| e.to_string())
+}
+
 async fn serve() -> Result<(), String> {
     let settings = Settings::from_env()?;
-    let app = App {
-        cache: Cache::builder().build().map_err(|e| e.to_string())?,
-        origin: Arc::new(Origin::new(settings.origin_delay)),
-    };
+    let redis_url = settings.redis_url.as_deref();
+    let redis = redis_url.map(Redis::open).transpose();
+    let redis = redis.map_err(|e| format!("REDIS_URL: {e}"))?;
+    let cache = cache(redis.as_ref())?;
+
     let listener = TcpListener::bind(settings.listen)
         .await
         .map_err(|e| format!("cannot listen on {}: {e}", settings.listen))?;
-    introduce(listener.local_addr().map_err(|e| e.to_string())?);
-    axum::serve(listener, router(app))
-        .await
-        .map_err(|e| e.to_string())
-}
+    let address = listener.local_addr().map_err(|e| e.to_string())?;
+    let journal = redis_url.map(|url| Journal::join(url, address)).transpose();
+    let journal = journal.map_err(|e| format!("the nodes' database cannot be opened: {e}"))?;
+    let app = App {
+        cache: cache.clone(),
+        origin: Arc::new(Origin::new(settings.origin_delay, journal)),
+        webhook_secret: settings.webhook_secret,
+    };
 
-/// What the environment says.
-struct Settings {
-    listen: SocketAddr,
-    origin_delay: Duration,
-}
+    // Not needed: a service starts without its Redis. It is so that the first request finds it there.
+    let connected = match &redis {
+        Some(redis) => Some(redis.connected(Duration::from_secs(1)).await),
+        None => None,
+    };
+    introduction::introduce(address, connected);
 
-impl Settings {
-    fn from_env() -> Result<Self, String> {
-        if env::var_os("REDIS_URL").is_some_and(|url| !url.is_empty()) {
-            return Err(
-                "REDIS_URL is set, but there is no Redis in this version yet: \
-                 responses are kept in memory. Unset REDIS_URL to start."
-                    .to_owned(),
-            );
-        }
-        let listen = variable("LISTEN", "127.0.0.1:3000");
-        let delay = variable("ORIGIN_DELAY_MS", "50");
-        Ok(Self {
-            listen: listen
-                .parse()
-                .map_err(|_| format!("LISTEN is an address and a port, not `{listen}`"))?,
-            origin_delay: delay
-                .parse()
-                .map(Duration::from_millis)
-                .map_err(|_| format!("ORIGIN_DELAY_MS is a whole number, not `{delay}`"))?,
-        })
+    let (stopping, stopped) = oneshot::channel();
+    let server = axum::serve(listener, router(app)).with_graceful_shutdown(async {
+        asked_to_stop().await;
+        let _ = stopping.send(());
+    });
+    // Requests under way may end, but streams of events never do.
+    let too_long = async {
+        let _ = stopped.await;
+        sleep(Duration::from_secs(2)).await;
+    };
+    tokio::select! {
+        served = server.into_future() => served.map_err(|e| e.to_string())?,
+        () = too_long => {}
     }
+    // What Redis has not heard yet, nobody could tell it later.
+    if !cache.flush(Duration::from_secs(1)).await {
+        eprintln!("stopped while other nodes have not heard of all invalidations");
+    }
+    Ok(())
 }
 
-fn variable(name: &str, default: &str) -> String {
-    env::var(name).unwrap_or_else(|_| default.to_owned())
-}
-
-/// Says what to curl, and what there is to see.
-fn introduce(address: SocketAddr) {
-    println!(
-        "\
-listening on http://{address}
-
-Twice, and compare Cache-Status: the first answer was made, the second one was kept.
-  curl -i 'http://{address}/posts?limit=3&category=tech'
-  curl -i 'http://{address}/posts?category=tech&limit=3'     # the order of parameters does not matter
-  curl -I 'http://{address}/posts?limit=3&category=tech'     # HEAD is answered from the same response
-
-Change a post: the answers that showed it are gone before this one arrives.
-  curl -i http://{address}/posts/8
-  curl -i -X PUT -H 'Content-Type: application/json' -d '{{\"title\":\"News\"}}' http://{address}/posts/8
-  curl -i -X POST 'http://{address}/admin/posts/invalidate?category=tech'
-
-One response per user, for ten seconds; without a user 401, and nothing is kept.
-  curl -i -H 'Authorization: Bearer ada' http://{address}/me
-  curl -i http://{address}/me
-
-The answer decides how long it is kept: pending for a second, ready for a minute.
-  curl -i http://{address}/jobs/1
-
-A slow answer to a POST, kept by its content.
-  curl -i -H 'Content-Type: application/json' -d '{{\"workspace\":\"lab\",\"question\":\"why?\"}}' http://{address}/ask
-
-Never touched by the cache; and what the cache did so far.
-  curl -N http://{address}/events
-  curl http://{address}/stats
-"
-    );
+/// Ctrl-c, or SIGTERM, by which supervisors stop a service.
+async fn asked_to_stop() {
+    let interrupted = async {
+        let _ = tokio::signal::ctrl_c().await;
+    };
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{signal, SignalKind};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                () = interrupted => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    interrupted.await;
 }

@@ -4,7 +4,7 @@ use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
 use axum::http::StatusCode;
 use axum::Json;
-use larder::{Invalidate, Tags};
+use larder::{Invalidate, Invalidated, Tags};
 use serde::{Deserialize, Serialize};
 
 use crate::origin::Post;
@@ -108,26 +108,32 @@ pub(crate) struct Category {
     category: String,
 }
 
-/// The answer to `POST /admin/posts/invalidate`.
+/// The answer to `POST /admin/posts/invalidate`, and to a webhook.
 #[derive(Serialize)]
 pub(crate) struct Outcome {
     /// `None` for a cache without a tag index; this one has one.
     invalidated: Option<u64>,
 }
 
-/// Invalidates by hand, through the handle, and awaits the count.
+impl From<Invalidated> for Outcome {
+    fn from(invalidated: Invalidated) -> Self {
+        Self {
+            invalidated: invalidated.entries,
+        }
+    }
+}
+
+/// Invalidates by hand, through the handle, and awaits the count, and that other nodes have heard.
 pub(crate) async fn invalidate(
     State(app): State<App>,
     Query(Category { category }): Query<Category>,
 ) -> Json<Outcome> {
     let invalidated = app.cache.invalidate_tag(category_tag(&category)).await;
-    Json(Outcome {
-        invalidated: invalidated.entries,
-    })
+    Json(invalidated.into())
 }
 
 /// Tags are written in one place, so that who stores and who invalidates cannot differ.
-fn post_tag(id: u32) -> String {
+pub(crate) fn post_tag(id: u32) -> String {
     format!("post:{id}")
 }
 

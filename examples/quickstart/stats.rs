@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::Json;
+use larder::SharedStats;
 use serde::Serialize;
 
 use crate::App;
@@ -22,11 +23,38 @@ pub(crate) struct Counts {
     entries: u64,
     bytes: u64,
     redis: &'static str,
+    /// `null` in memory alone.
+    shared: Option<Shared>,
+}
+
+/// What was asked of Redis, and how that is.
+#[derive(Serialize)]
+struct Shared {
+    hits: u64,
+    misses: u64,
+    invalidated: u64,
+    unanswered: u64,
+    deferred: u64,
+    sound: bool,
+}
+
+impl From<SharedStats> for Shared {
+    fn from(stats: SharedStats) -> Self {
+        Self {
+            hits: stats.hits,
+            misses: stats.misses,
+            invalidated: stats.invalidated,
+            unanswered: stats.unanswered,
+            deferred: stats.deferred,
+            sound: stats.sound,
+        }
+    }
 }
 
 /// `handler_calls` beside the rest shows what was saved.
 pub(crate) async fn show(State(app): State<App>) -> Json<Counts> {
     let stats = app.cache.stats();
+    let redis_is_up = stats.shared.is_some_and(|shared| shared.redis.up);
     Json(Counts {
         handler_calls: app.origin.calls(),
         hits: stats.hits,
@@ -39,6 +67,7 @@ pub(crate) async fn show(State(app): State<App>) -> Json<Counts> {
         evicted: stats.evicted,
         entries: stats.entries,
         bytes: stats.bytes,
-        redis: "down",
+        redis: if redis_is_up { "up" } else { "down" },
+        shared: stats.shared.map(Shared::from),
     })
 }
