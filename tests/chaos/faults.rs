@@ -181,14 +181,11 @@ impl Site {
                 self.master().cli(&["del", "larder:c"]);
             }
             Fault::HurryClock => {
-                // Beyond an hour it is not believed any more.
-                let ahead = (seed.between(1, 40).as_millis() * 60_000_000).to_string();
-                let set = "if redis.call('strlen', KEYS[1]) < 80 then return 0 end \
-                           local s = struct.unpack('>I8', redis.call('getrange', KEYS[1], 16, 23)) \
-                           local later = struct.pack('>I8', s + tonumber(ARGV[1])) \
-                           return redis.call('setrange', KEYS[1], 16, later)";
-                let command = ["eval", set, "1", "larder:c", &ahead];
-                self.master().cli(&command);
+                self.hurry_clock(seed.between(1, 40));
+                if seed.one_in(2) {
+                    sleep(seed.between(100, 400));
+                    self.hurry_clock(Duration::from_millis(70));
+                }
             }
             Fault::LoseEntries => {
                 let some = "local n = 0 for i, key in ipairs(redis.call('keys', 'larder:e:*')) do \
@@ -226,6 +223,18 @@ impl Site {
             Fault::Return => self.leave_and_return(seed, crew),
             _ => unreachable!("{fault:?} is about a node"),
         }
+    }
+
+    /// Sets the clock ahead, by a minute for each millisecond. When it is an hour ahead, it is not
+    /// believed any more and begins another life, whose numbers are below those of the former one.
+    fn hurry_clock(&self, by: Duration) {
+        let ahead = (by.as_millis() * 60_000_000).to_string();
+        let set = "if redis.call('strlen', KEYS[1]) < 80 then return 0 end \
+                   local s = struct.unpack('>I8', redis.call('getrange', KEYS[1], 16, 23)) \
+                   local later = struct.pack('>I8', s + tonumber(ARGV[1])) \
+                   return redis.call('setrange', KEYS[1], 16, later)";
+        let command = ["eval", set, "1", "larder:c", &ahead];
+        self.master().cli(&command);
     }
 
     fn fail_over(&mut self, seed: &mut Seed) {

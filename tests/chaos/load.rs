@@ -104,15 +104,19 @@ async fn write(fleet: Arc<Fleet>, node: Arc<Node>, mut seed: Seed) {
         tokio::time::sleep(seed.up_to(pause)).await;
         let invalidation = invalidation(&mut seed);
         let keys = keys_of(&invalidation.things);
-        node.invalidate(invalidation, &mut seed).await;
-        pounce(&fleet, &keys, &mut seed);
+        let key = keys[seed.below(keys.len())];
+        // The second one overtakes the calls that the first one has made necessary.
+        for _ in 0..1 + seed.below(2) {
+            node.invalidate(&invalidation, &mut seed).await;
+            pounce(&fleet, key, &mut seed);
+            tokio::time::sleep(seed.up_to(8)).await;
+        }
     }
 }
 
 /// Asks all nodes at once for something that was just invalidated: the most likely time to be behind,
 /// and to follow a call that began before.
-fn pounce(fleet: &Fleet, keys: &[usize], seed: &mut Seed) {
-    let key = keys[seed.below(keys.len())];
+fn pounce(fleet: &Fleet, key: usize, seed: &mut Seed) {
     for node in fleet.nodes() {
         for _ in 0..2 {
             let ((_, kind, strict), pause) = (question(seed), seed.up_to(3));

@@ -2,18 +2,22 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::request;
+use bytes::Bytes;
+use http::request::Parts;
+use http::Request;
+use http_body_util::Full;
 use larder::{Cache, CacheLayer, Invalidate, Redis, Tags};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
+use tower::{service_fn, Layer, ServiceExt};
 
-use super::history::{parts_of, tag, Asked, History, Kind, GRACE};
+use super::history::{parts_of, tag, Asked, Change, History, Kind, GRACE};
 use super::load;
 use super::seed::Seed;
-use super::support::{get, send, text, Origin};
+use super::support::{get, request, send, text, Origin};
 
 const TTL: Duration = Duration::from_secs(120);
 
@@ -58,8 +62,7 @@ impl Node {
             Sort::Distant => builder.near(false),
         };
         let cache = builder.build().expect("the settings fit together");
-        let first_tag =
-            |parts: &request::Parts| vec![tag(key_of(parts.uri.path()) % super::history::TAGS)];
+        let first_tag = |parts: &Parts| vec![tag(key_of(parts.uri.path()) % super::history::TAGS)];
         let fresh = cache.layer().ttl(TTL).tags_by(first_tag);
         let lenient = fresh.clone().stale_while_revalidate(TTL);
         let both = |layer: CacheLayer| [layer.clone().strict(false), layer.strict(true)];
@@ -156,10 +159,19 @@ impl Node {
     }
 
     /// Commits a change and tells the cache.
-    pub async fn invalidate(&self, change: Invalidation, seed: &mut Seed) {
-        let Invalidation { what, things, soft } = change;
-        let change = self.history.commit(&things, soft);
-        let what = if soft { what.soft() } else { what };
+    pub async fn invalidate(
+        &self,
+        Invalidation { what, things, soft }: &Invalidation,
+        seed: &mut Seed,
+    ) {
+        let what = match soft {
+            true => what.clone().soft(),
+            false => what.clone(),
+        };
+        if seed.one_in(6) {
+            return self.change(what, things, *soft).await;
+        }
+        let change = self.history.commit(things, *soft);
         let invalidating = self.cache.invalidate(what);
         self.history.told(self.index, &change);
         // One whose caller went away is carried out all the same; nobody knows when.
@@ -169,6 +181,34 @@ impl Node {
         let invalidated = invalidating.await;
         self.history
             .returned(self.index, change, invalidated.deferred);
+    }
+
+    /// A request that changes things, and whose handler says so. Its answer does not tell whether the
+    /// invalidation is deferred, so it is waited for as if it were.
+    async fn change(&self, what: Invalidate, things: &[usize], soft: bool) {
+        let committed = Arc::new(Mutex::new(None));
+        let commits = (
+            Arc::clone(&self.history),
+            Arc::clone(&committed),
+            things.to_vec(),
+        );
+        let handler = service_fn(move |_: Request<Full<Bytes>>| {
+            let (history, committed, things) = &commits;
+            *committed.lock().unwrap() = Some(history.commit(things, soft));
+            let mut response = text("changed");
+            response.extensions_mut().insert(what.clone());
+            async { Ok::<_, Infallible>(response) }
+        });
+        let asked = request("PUT", "/admin", &[], "");
+        let Ok(answer) = self.cache.watch().layer(handler).oneshot(asked).await;
+        if answer.status() != 200 {
+            self.history.wrong("a change failed");
+        }
+        let change: Option<Change> = committed.lock().unwrap().take();
+        let change = change.expect("the handler was called");
+        self.history.told(self.index, &change);
+        self.history
+            .returned(self.index, change, self.deferred() > 0);
     }
 }
 
