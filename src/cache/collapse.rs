@@ -28,6 +28,7 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::policy::stored::StoredResponse;
+use crate::store::shared::Lease;
 
 /// How a flight ended.
 #[derive(Clone)]
@@ -94,6 +95,7 @@ impl Flights {
                     key: Arc::clone(key),
                     place,
                     flight,
+                    lease: None,
                 });
             }
         };
@@ -234,9 +236,20 @@ pub(crate) struct Leader {
     key: Arc<[u8]>,
     place: u64,
     flight: Arc<Flight>,
+    /// The right to call for all processes, where the route asks for it.
+    lease: Option<Lease>,
 }
 
 impl Leader {
+    /// Leads for other processes as well, until the lease is taken away or the flight ends.
+    pub(crate) fn keep(&mut self, lease: Lease) {
+        self.lease = Some(lease);
+    }
+
+    pub(crate) fn take_lease(&mut self) -> Option<Lease> {
+        self.lease.take()
+    }
+
     /// Ends the flight. Later requests find the store, or lead anew.
     pub(crate) fn finish(self, outcome: Outcome) {
         self.end(outcome);
@@ -345,6 +358,11 @@ impl Chain {
         }
         flights
     }
+}
+
+/// Whether the running task leads a flight: others may wait for it, so it must not wait for long.
+pub(crate) fn is_leading() -> bool {
+    LEADING.try_with(|_| ()).is_ok()
 }
 
 tokio::task_local! {

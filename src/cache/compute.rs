@@ -299,7 +299,7 @@ impl<'a> Entry<'a> {
             .responses
             .insert(self.place, Arc::clone(&stored), |_| false);
         if let Some(tier) = self.shared.tier() {
-            tier.store(&stored, self.place, now);
+            tier.store(&stored, self.place, now, None);
         }
         self.shared.counters.count(Counted::Stored);
         Outcome::Published(stored)

@@ -19,6 +19,7 @@ use std::time::Duration;
 use http::{header, request, Method, Request, Response};
 use http_body::Body;
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::answer::Hit;
@@ -27,7 +28,7 @@ use super::body::Answer;
 use super::call::Call;
 use super::collapse::{Join, Leader, Outcome};
 use super::core::Core;
-use super::inquiry::Inquiry;
+use super::inquiry::{Inquiry, Turn};
 use super::lookup::{Lookup, Missing, Plan};
 use super::stats::Counted;
 use crate::header::cache_control::CacheControl;
@@ -173,7 +174,7 @@ where
                     .flights
                     .join(&self.inquiry.flight_key(), self.inquiry.plan.place, limit);
             let follower = match joined {
-                Join::Leader(leader) => return self.lead(leader).await,
+                Join::Leader(leader) => return self.lead(leader, deadline).await,
                 Join::Follower(follower) => follower,
                 Join::Full => {
                     detail = Reason::TooManyWaiters;
@@ -206,12 +207,21 @@ where
     }
 
     /// Asks, and calls, for all who follow.
-    async fn lead(mut self: Box<Self>, leader: Leader) -> Answer<R, S::Error> {
+    async fn lead(mut self: Box<Self>, leader: Leader, deadline: Duration) -> Answer<R, S::Error> {
+        let mut leader = leader;
         if let Some(found) = self.inquiry.found_meanwhile().await {
             return Ok(self.answer(found, None, Some(leader)).into_response());
         }
+        let looked = Instant::now();
         if !self.inquiry.is_strict() {
             if let Some((found, origin)) = self.inquiry.ask().await.usable() {
+                return Ok(self.answer(found, origin, Some(leader)).into_response());
+            }
+        }
+        match self.inquiry.turn(looked, deadline).await {
+            Turn::Mine(Some(lease)) => leader.keep(lease),
+            Turn::Mine(None) | Turn::Theirs => {}
+            Turn::Found(found, origin) => {
                 return Ok(self.answer(found, origin, Some(leader)).into_response());
             }
         }
@@ -266,13 +276,22 @@ where
     }
 
     /// The refresh: what another process made meanwhile, or a call.
-    async fn renew(self: Box<Self>, leader: Leader) {
+    async fn renew(mut self: Box<Self>, mut leader: Leader) {
+        let looked = Instant::now();
         if let Word::Found(Lookup::Fresh { stored, .. }, _) = self.inquiry.ask_others().await {
             let known = self.inquiry.missing.sample.as_ref();
             let made = stored.times().response_time;
             if known.is_none_or(|known| made > known.times().response_time) {
                 return leader.finish(Outcome::Published(stored));
             }
+        }
+        match self.inquiry.turn(looked, Duration::ZERO).await {
+            Turn::Mine(Some(lease)) => leader.keep(lease),
+            Turn::Mine(None) => {}
+            Turn::Found(Lookup::Fresh { stored, .. }, _) => {
+                return leader.finish(Outcome::Published(stored));
+            }
+            Turn::Theirs | Turn::Found(..) => return,
         }
         self.inquiry.core.shared.counters.count(Counted::Refresh);
         if let Ok(response) = self.call(Some(leader), None).await {

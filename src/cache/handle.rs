@@ -309,7 +309,8 @@ impl CacheBuilder {
 
     #[cfg(feature = "redis")]
     fn start_tier(&self) -> Result<Option<Tier>, ConfigError> {
-        self.tier.clone().start(self.buckets)
+        let index = self.index.unwrap_or(false);
+        self.tier.clone().start(self.buckets, index)
     }
 
     #[cfg(not(feature = "redis"))]

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::HeaderName;
 use http::{request, Method, Response, StatusCode};
 use http_body::Body;
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use super::answer::{self, Hit};
 use super::ask::{Wanted, Word};
 use super::body::ResponseBody;
 use super::call::stale_on_error;
+use super::collapse::is_leading;
 use super::core::Core;
 use super::lookup::{look_up, Lookup, Missing, Plan};
 use crate::header::cache_control::CacheControl;
@@ -19,6 +22,7 @@ use crate::policy::request::Fact;
 use crate::policy::reuse::{reuse, Allowance, Reuse};
 use crate::policy::stored::{selecting_fields, StoredResponse};
 use crate::store::invalidation::Validity;
+use crate::store::shared::{Lease, Taken, Tier};
 
 /// What a request asks for: all of it but the service and the body, which need not be `Sync`.
 pub(crate) struct Inquiry {
@@ -26,6 +30,15 @@ pub(crate) struct Inquiry {
     pub(crate) parts: request::Parts,
     pub(crate) plan: Plan,
     pub(crate) missing: Missing,
+}
+
+/// Whose turn it is to call.
+pub(crate) enum Turn {
+    Mine(Option<Lease>),
+    /// Another process calls, and there is no time to wait for it.
+    Theirs,
+    /// Nobody's: this is the answer.
+    Found(Lookup, Option<Reason>),
 }
 
 impl Inquiry {
@@ -71,6 +84,50 @@ impl Inquiry {
         self.wanted().ask_tier(tier, sample, &budget).await
     }
 
+    /// Waits until this process is the one to call, where the route wants one call for all of them, or
+    /// until another one has stored what this request can use. `looked` is when it was last asked for.
+    ///
+    /// Nobody waits beyond the deadline, nor who is called by somebody that others wait for.
+    pub(crate) async fn turn(&mut self, mut looked: Instant, deadline: Duration) -> Turn {
+        let core = Arc::clone(&self.core);
+        let (shared, wants) = (&core.shared, core.route.collapse_processes && !is_leading());
+        let Some(tier) = shared.tier().filter(|_| wants) else {
+            return Turn::Mine(None);
+        };
+        let give_up = shared.clock.now().plus(deadline);
+        let mut taken = self.lease(tier, looked).await;
+        loop {
+            taken = match taken {
+                Taken::Mine(lease) => return Turn::Mine(Some(lease)),
+                Taken::Unknown => return Turn::Mine(None),
+                Taken::Theirs(_) if deadline.is_zero() => return Turn::Theirs,
+                Taken::Theirs(waiting) => {
+                    let left = give_up.since(shared.clock.now()).min(deadline);
+                    match shared.clock.within(left, waiting.next()).await {
+                        Some(taken) => taken,
+                        None => return Turn::Mine(None),
+                    }
+                }
+                Taken::Stored => {
+                    looked = Instant::now();
+                    if let Some((found, origin)) = self.ask().await.usable() {
+                        return Turn::Found(found, origin);
+                    }
+                    self.lease(tier, looked).await
+                }
+            };
+            if shared.clock.now() >= give_up && !deadline.is_zero() {
+                return Turn::Mine(None);
+            }
+        }
+    }
+
+    async fn lease(&self, tier: &Tier, looked: Instant) -> Taken {
+        let names = self.varying();
+        let vary = selecting_fields(&names, &self.parts.headers);
+        tier.lease(&self.plan.key, &vary, looked).await
+    }
+
     /// How long to wait for another request's call, where this one may share it at all.
     pub(crate) fn collapses(&self) -> Option<Duration> {
         let (plan, shared) = (&self.plan, &self.core.shared);
@@ -86,13 +143,18 @@ impl Inquiry {
         self.core.route.collapse.filter(|_| shares)
     }
 
-    /// The key, and the values of the fields that its responses are known to vary on.
-    pub(crate) fn flight_key(&self) -> Arc<[u8]> {
-        let names: Vec<_> = match (&self.missing.sample, self.core.shared.tier()) {
+    /// The fields that the responses of this key are known to vary on.
+    fn varying(&self) -> Vec<HeaderName> {
+        match (&self.missing.sample, self.core.shared.tier()) {
             (Some(sample), _) => sample.vary().iter().map(|f| f.name.clone()).collect(),
             (None, Some(tier)) => tier.varying(self.plan.place).to_vec(),
             (None, None) => Vec::new(),
-        };
+        }
+    }
+
+    /// The key, and the values of the fields that its responses are known to vary on.
+    pub(crate) fn flight_key(&self) -> Arc<[u8]> {
+        let names = self.varying();
         if names.is_empty() {
             return Arc::clone(&self.plan.key);
         }

@@ -27,7 +27,10 @@ use crate::store::shared::Deferral;
 #[non_exhaustive]
 #[must_use = "say `let _ =` when neither the count nor the delay matters"]
 pub struct Invalidated {
-    /// How many stored responses were invalidated, each counted once; `None` without a tag index.
+    /// How many stored responses were invalidated, each counted once. `None` without a tag index; with
+    /// Redis also for everything and for a URI with a host or a query, which no index lists by
+    /// themselves, and when Redis does not answer. Beyond a thousand, what Redis counts is an upper
+    /// bound: responses that have expired are among them.
     pub entries: Option<u64>,
     /// Whether other processes will hear of it only later: Redis could not be told yet, and will be
     /// as soon as it is back. Here the responses are invalid in any case. Never in memory alone.
@@ -47,8 +50,14 @@ pub struct Invalidating {
     deferred: bool,
     heard: Option<oneshot::Sender<()>>,
     sweeps: Vec<Sweep>,
+    /// In memory alone: what the sweeps have met so far.
     entries: Option<u64>,
+    /// With a shared tier: what its index is asked for, and the question.
+    listed: Vec<(Vec<TagHash>, Strength)>,
+    counting: Option<Counting>,
 }
+
+type Counting = Pin<Box<dyn Future<Output = Option<u64>> + Send>>;
 
 /// The places to work through for one invalidation.
 struct Sweep {
@@ -70,6 +79,8 @@ pub(crate) fn start(shared: &Arc<Shared>, what: Vec<Invalidate>) -> Invalidating
         heard: None,
         sweeps: Vec::new(),
         entries: Some(0),
+        listed: Vec::new(),
+        counting: None,
     };
     for one in what {
         shared.counters.count(Counted::Invalidation);
@@ -148,7 +159,7 @@ impl Invalidating {
             }
             return;
         }
-        let (mut tags, mut listed) = (Vec::new(), Vec::new());
+        let (mut tags, mut listed, mut whole) = (Vec::new(), Vec::new(), true);
         for target in &what.targets {
             let (named, indexed_under) = match target {
                 Target::Tag(name) => (vec![TagHash::named(name)], TagHash::named(name)),
@@ -159,18 +170,24 @@ impl Invalidating {
                 }
                 Target::All => continue,
             };
+            // What is listed under a path is more than one of its queries, or one host.
+            whole &= named == [indexed_under];
             tags.extend(named);
             listed.push(indexed_under);
         }
         self.unheard
             .extend(shared.invalidate(Reach::tags(&tags, strength)));
-        match shared.responses.places_of(&listed) {
-            Some(places) => self.sweeps.push(Sweep {
-                places: places.into_iter(),
-                tags,
-                strength,
-            }),
-            None => self.entries = None,
+        let near = shared.responses.places_of(&listed);
+        if near.is_none() || (shared.tier().is_some() && !whole) {
+            self.entries = None;
+        }
+        self.sweeps.extend(near.map(|places| Sweep {
+            places: places.into_iter(),
+            tags,
+            strength,
+        }));
+        if self.shared.tier().is_some() && whole {
+            self.listed.push((listed, strength));
         }
     }
 
@@ -191,13 +208,38 @@ impl Invalidating {
         heard
     }
 
+    /// Asks the shared tier's index, which frees what it lists. Not before the clock has moved there:
+    /// what a deferred invalidation has not reached yet must go on being listed.
+    fn ask_index(&mut self) {
+        let listed = std::mem::take(&mut self.listed);
+        if listed.is_empty() {
+            return;
+        }
+        if self.deferred {
+            self.entries = None;
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        self.counting = Some(Box::pin(async move {
+            let tier = shared.tier()?;
+            let mut entries = Some(0);
+            for (tags, strength) in listed {
+                let reached = tier.reached(&tags, strength).await;
+                entries = entries.zip(reached).map(|(sum, reached)| sum + reached);
+            }
+            entries
+        }));
+    }
+
     /// Works through some more places; true at the end.
     fn sweep(&mut self) -> bool {
         let mut turn = STRIDE;
         while let Some(sweep) = self.sweeps.last_mut() {
             while let Some(place) = sweep.places.next() {
                 let counted = sweep.visit(&self.shared, place);
-                self.entries = self.entries.map(|entries| entries + counted);
+                if self.shared.tier().is_none() {
+                    self.entries = self.entries.map(|entries| entries + counted);
+                }
                 turn -= 1;
                 if turn == 0 {
                     return false;
@@ -232,6 +274,12 @@ impl Future for Invalidating {
         }
         if let Some(heard) = this.heard.take() {
             let _ = heard.send(());
+        }
+        this.ask_index();
+        if let Some(counting) = &mut this.counting {
+            let reached = ready!(counting.as_mut().poll(cx));
+            this.entries = this.entries.and(reached);
+            this.counting = None;
         }
         if !this.sweep() {
             cx.waker().wake_by_ref();

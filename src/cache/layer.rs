@@ -257,6 +257,16 @@ impl<K> CacheLayer<K> {
         self
     }
 
+    /// With Redis: whether one process of all calls for a key, while the others wait for what it stores,
+    /// as long as the [collapse deadline](Self::collapse_timeout) allows; stale responses that may be
+    /// used answer meanwhile. Worth its two questions to Redis per miss where a call costs much more
+    /// than they do. If the process that calls dies, another one does after 1.5 s. Default: no, each
+    /// process calls once.
+    pub fn collapse_processes(mut self, on: bool) -> Self {
+        self.route.collapse_processes = on;
+        self
+    }
+
     /// With Redis: whether the shared invalidation clock is asked before each answer from store, near
     /// ones included. Then an answer never shows what any process had invalidated before the request
     /// came; it costs a round trip, and while Redis is away the handler answers every request.

@@ -19,6 +19,7 @@ use crate::policy::tag::TagHash;
 use crate::store::interned;
 use crate::store::invalidation::Validity;
 use crate::store::near::Insertion;
+use crate::store::shared::Lease;
 
 /// Everything about a call that its response is stored with, taken before the call.
 pub(crate) struct Filing {
@@ -126,8 +127,9 @@ impl Publication {
     }
 
     /// The body is complete: stores the response and hands it to whoever waits.
-    pub(crate) fn publish(self, body: &[Bytes]) -> Published {
-        let (outcome, published) = match store(&self.filing, self.head, body) {
+    pub(crate) fn publish(mut self, body: &[Bytes]) -> Published {
+        let lease = self.leader.as_mut().and_then(Leader::take_lease);
+        let (outcome, published) = match store(&self.filing, self.head, body, lease) {
             Ok(stored) => (Outcome::Published(stored), Ok(())),
             Err(reason) => (Outcome::Failed, Err(Some(reason))),
         };
@@ -157,7 +159,12 @@ impl Publication {
 }
 
 /// Stores a complete response, unless an invalidation has overtaken it.
-fn store(filing: &Filing, head: Head, body: &[Bytes]) -> Result<Arc<StoredResponse>, Reason> {
+fn store(
+    filing: &Filing,
+    head: Head,
+    body: &[Bytes],
+    lease: Option<Lease>,
+) -> Result<Arc<StoredResponse>, Reason> {
     let shared = &filing.core.shared;
     let stored = StoredResponse::assemble(&filing.key, head, body).ok_or(Reason::BodyTooLarge)?;
     let stored = Arc::new(stored);
@@ -178,7 +185,7 @@ fn store(filing: &Filing, head: Head, body: &[Bytes]) -> Result<Arc<StoredRespon
             shared.counters.count(Counted::Stored);
             shared.uncacheable.forget(filing.place);
             if let Some(tier) = shared.tier() {
-                tier.store(&stored, filing.place, now);
+                tier.store(&stored, filing.place, now, lease);
             }
             Ok(stored)
         }

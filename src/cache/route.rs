@@ -44,6 +44,8 @@ pub(crate) struct Route {
     pub(crate) key_body: Option<usize>,
     pub(crate) body_limit: u64,
     pub(crate) collapse: Option<Duration>,
+    /// Whether one process of all calls for a key.
+    pub(crate) collapse_processes: bool,
     pub(crate) early_refresh: Option<f32>,
     /// Whether the shared clock is asked before each answer; the cache's own setting where `None`.
     pub(crate) strict: Option<bool>,
@@ -122,6 +124,7 @@ impl Route {
             key_body: None,
             body_limit: limits.body,
             collapse: Some(Duration::from_secs(10)),
+            collapse_processes: false,
             early_refresh: None,
             strict: None,
             client: None,
@@ -189,6 +192,12 @@ impl Route {
             return refuse(
                 "a collapse deadline of zero makes every request wait for nothing",
                 "`.collapse_timeout(Duration::from_secs(10))`, or `.no_collapsing()`",
+            );
+        }
+        if self.collapse_processes && self.collapse.is_none() {
+            return refuse(
+                "processes can only share calls that the requests of one process share",
+                "`.collapse_processes(true)` without `.no_collapsing()`",
             );
         }
         if self

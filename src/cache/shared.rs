@@ -52,7 +52,7 @@ impl SharedSettings {
     }
 
     /// The tier, where there is to be one.
-    pub(crate) fn start(self, bits: u32) -> Result<Option<Tier>, ConfigError> {
+    pub(crate) fn start(self, bits: u32, index: bool) -> Result<Option<Tier>, ConfigError> {
         let envelope = self.envelope()?;
         let Some(redis) = self.redis else {
             return Ok(None);
@@ -73,7 +73,7 @@ impl SharedSettings {
             },
             ..defaults
         };
-        Ok(Some(Tier::start(redis, keys, settings, envelope)))
+        Ok(Some(Tier::start(redis, keys, settings, envelope, index)))
     }
 
     #[cfg(feature = "encryption")]

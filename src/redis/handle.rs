@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::Value;
 use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::builder::{RedisBuilder, Settings};
 use super::call::{Fresh, Meaning, NoAnswer, Request, Script};
@@ -151,34 +152,24 @@ impl Redis {
         }
     }
 
-    /// Stores a value for `ttl`, off the request path. It is dropped, and counted, when Redis is
-    /// down or full or too many others are under way.
-    pub(crate) fn store(&self, key: impl Into<Bytes>, value: Bytes, ttl: Duration) {
-        let key = key.into();
+    /// Does `work`, which stores, off the request path: nobody waits for it. It is dropped, and
+    /// counted, when the server of `route` is down or full or too many others are under way.
+    pub(crate) fn store<Work>(&self, route: &[u8], work: impl FnOnce(Storing) -> Work)
+    where
+        Work: Future<Output = ()> + Send + 'static,
+    {
         let shared = &self.owner.0;
-        let dropped = || shared.counters.dropped.add(1);
-        if shared.full.is_open(shared.settings.clock.now()) {
-            return dropped();
-        }
-        let (Ok(set), Ok(runtime)) = (shared.set(&key), Handle::try_current()) else {
-            return dropped();
+        let runtime = match (shared.set(route), Handle::try_current()) {
+            (Ok(_), Ok(runtime)) if !shared.full.is_open(shared.settings.clock.now()) => runtime,
+            _ => return shared.counters.dropped.add(1),
         };
         let Ok(permit) = Arc::clone(&shared.storing).try_acquire_owned() else {
-            return dropped();
+            return shared.counters.dropped.add(1);
         };
-        let shared = Arc::clone(shared);
-        runtime.spawn(async move {
-            let request = Request::Command(set_command(&key, &value, ttl));
-            drop(value);
-            match shared.ask(&set, &key, &request, STORE_LIMIT).await {
-                Ok(_) if shared.full.accepted() => {
-                    tracing::info!("redis takes writes again");
-                }
-                Ok(_) => {}
-                Err(_) => shared.counters.dropped.add(1),
-            }
-            drop(permit);
-        });
+        runtime.spawn(work(Storing {
+            shared: Arc::clone(shared),
+            _permit: permit,
+        }));
     }
 
     /// Listens to a channel for as long as the handle lives; the sink hears when the subscription
@@ -258,6 +249,31 @@ fn set_command(key: &[u8], value: &[u8], ttl: Duration) -> redis::Cmd {
     let ttl = crate::clock::millis(ttl).clamp(1, 1 << 52);
     command.arg(ttl);
     command
+}
+
+/// A place among the stores that are under way.
+pub(crate) struct Storing {
+    shared: Arc<Shared>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Storing {
+    /// Stores a value for `ttl`; whether it lies there now. (Perhaps it does all the same.)
+    pub(crate) async fn set(&self, key: &[u8], value: Bytes, ttl: Duration) -> bool {
+        let shared = &self.shared;
+        let request = Request::Command(set_command(key, &value, ttl));
+        drop(value);
+        let answer = match shared.set(key) {
+            Ok(set) => shared.ask(&set, key, &request, STORE_LIMIT).await,
+            Err(why) => Err(why.into()),
+        };
+        match &answer {
+            Ok(_) if shared.full.accepted() => tracing::info!("redis takes writes again"),
+            Ok(_) => {}
+            Err(_) => shared.counters.dropped.add(1),
+        }
+        answer.is_ok()
+    }
 }
 
 impl Drop for Owner {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use redis::Value;
 
 use super::server::Server;
-use super::{connected, eventually, set, up_again, SECOND};
+use super::{connected, eventually, set, store, up_again, SECOND};
 use crate::redis::{NoAnswer, Redis, Script};
 
 #[tokio::test]
@@ -17,7 +17,7 @@ async fn values_are_stored_and_read_and_expire() {
     let redis = connected(&server.url()).await;
     assert_eq!(redis.get(b"a").await, Ok(None));
     let value = Bytes::from(vec![0xff; 300_000]);
-    redis.store(&b"a"[..], value.clone(), SECOND);
+    store(&redis, "a", value.clone(), SECOND);
     assert!(eventually(|| async { redis.get(b"a").await == Ok(Some(value.clone())) }).await);
     let left: i64 = server.cli(&["pttl", "a"]).parse().unwrap();
     assert!((1..=1000).contains(&left), "{left}");
@@ -110,7 +110,7 @@ async fn stores_beyond_the_bound_are_dropped_and_counted() {
     let redis = connected(&server.url()).await;
     server.freeze();
     for _ in 0..100 {
-        redis.store(&b"a"[..], Bytes::from_static(b"1"), SECOND);
+        store(&redis, "a", Bytes::from_static(b"1"), SECOND);
     }
     assert_eq!(redis.health().dropped, 36);
     server.thaw();
@@ -169,7 +169,7 @@ fn a_handle_outlives_the_runtime_that_it_was_first_used_on() {
             assert!(spent < 5 * SECOND, "{spent:?} in round {round}");
         });
     }
-    redis.store(&b"a"[..], Bytes::new(), Duration::from_secs(1));
+    store(&redis, "a", Bytes::new(), Duration::from_secs(1));
     assert_eq!(redis.health().dropped, 1, "there is no runtime");
 }
 

@@ -12,17 +12,15 @@ use super::{cost_of_get, eventually, set, SECOND};
 use crate::redis::nodes::slot;
 use crate::redis::{Event, NoAnswer, Redis, Script};
 
-impl Cluster {
-    async fn connect(&self) -> Redis {
-        // Live nodes must answer however busy this machine is.
-        let deadline = SECOND / 4;
-        let redis = Redis::builder(self.url())
-            .deadline(deadline)
-            .build()
-            .unwrap();
-        assert!(redis.connected(10 * SECOND).await, "{redis:?}");
-        redis
-    }
+async fn connect(cluster: &Cluster) -> Redis {
+    // Live nodes must answer however busy this machine is.
+    let deadline = SECOND / 4;
+    let redis = Redis::builder(cluster.url())
+        .deadline(deadline)
+        .build()
+        .unwrap();
+    assert!(redis.connected(10 * SECOND).await, "{redis:?}");
+    redis
 }
 
 /// A key of each of the three nodes.
@@ -44,7 +42,7 @@ async fn answered(redis: &Redis, key: &str) -> bool {
 async fn every_key_is_asked_of_its_own_node() {
     static SCRIPT: Script = Script::new("return redis.call('GET', KEYS[1])");
     let cluster = Cluster::start();
-    let redis = cluster.connect().await;
+    let redis = connect(&cluster).await;
     assert_eq!(redis.health().nodes, 3);
     for key in (0..300).map(|key| format!("key:{key}")) {
         redis
@@ -73,7 +71,7 @@ async fn every_key_is_asked_of_its_own_node() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_dies_or_freezes_takes_only_its_own_keys_away() {
     let mut cluster = Cluster::start();
-    let redis = cluster.connect().await;
+    let redis = connect(&cluster).await;
     let [dead, b, c] = keys();
 
     cluster.nodes[0].kill();
@@ -192,7 +190,7 @@ async fn a_replica_takes_over_from_a_dead_master() {
             .contains("master_link_status:up")
     };
     assert!(wait_for(replicates), "{joined}");
-    let redis = cluster.connect().await;
+    let redis = connect(&cluster).await;
     assert_eq!(redis.health().nodes, 3);
     redis
         .run(dead.as_bytes(), set(&dead, "1"), SECOND)

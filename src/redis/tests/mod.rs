@@ -22,6 +22,7 @@ mod tls;
 use std::future::Future;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{NoAnswer, Redis, Request};
@@ -67,6 +68,13 @@ async fn cost_of_get(redis: &Redis) -> u128 {
         assert_eq!(redis.get(b"key").await, Err(NoAnswer::Down));
     }
     began.elapsed().as_nanos() / calls
+}
+
+/// Stores one value in the background.
+fn store(redis: &Redis, key: &'static str, value: Bytes, ttl: Duration) {
+    redis.store(key.as_bytes(), move |storing| async move {
+        storing.set(key.as_bytes(), value, ttl).await;
+    });
 }
 
 fn set(key: &str, value: &str) -> Request {

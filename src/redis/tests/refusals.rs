@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::server::{Scripted, Server};
-use super::{connected, cost_of_get, eventually, set, up_again, SECOND};
+use super::{connected, cost_of_get, eventually, set, store, up_again, SECOND};
 use crate::redis::{NoAnswer, Redis, Request};
 
 #[tokio::test]
@@ -16,11 +16,11 @@ async fn a_full_server_is_read_and_not_written_until_it_takes_writes_again() {
     redis.run(b"a", set("a", "1"), SECOND).await.unwrap();
     server.config("maxmemory-policy", "noeviction");
     server.config("maxmemory", "1");
-    redis.store(&b"b"[..], Bytes::from_static(b"2"), 10 * SECOND);
+    store(&redis, "b", Bytes::from_static(b"2"), 10 * SECOND);
     assert!(eventually(|| async { redis.health().out_of_memory }).await);
     let dropped = redis.health().dropped;
     for _ in 0..10 {
-        redis.store(&b"b"[..], Bytes::from_static(b"2"), 10 * SECOND);
+        store(&redis, "b", Bytes::from_static(b"2"), 10 * SECOND);
         assert_eq!(redis.get(b"a").await, Ok(Some(Bytes::from_static(b"1"))));
     }
     assert_eq!(redis.health().dropped, dropped + 10);
@@ -32,7 +32,7 @@ async fn a_full_server_is_read_and_not_written_until_it_takes_writes_again() {
 
     server.config("maxmemory", "0");
     let stored = || async {
-        redis.store(&b"b"[..], Bytes::from_static(b"2"), 10 * SECOND);
+        store(&redis, "b", Bytes::from_static(b"2"), 10 * SECOND);
         redis.get(b"b").await == Ok(Some(Bytes::from_static(b"2")))
     };
     assert!(eventually(stored).await);
@@ -144,7 +144,7 @@ async fn foreign_values_and_expiries_out_of_range_break_nothing() {
     let refused = redis.get(b"list").await;
     assert!(matches!(&refused, Err(NoAnswer::Refused(why)) if why.starts_with("WRONGTYPE")));
     for (key, ttl) in [("zero", Duration::ZERO), ("max", Duration::MAX)] {
-        redis.store(key.to_owned(), Bytes::from_static(b"1"), ttl);
+        store(&redis, key, Bytes::from_static(b"1"), ttl);
     }
     assert!(
         eventually(|| async { redis.get(b"max").await.is_ok_and(|value| value.is_some()) }).await

@@ -9,15 +9,34 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::HeaderName;
+use tokio::time::Instant;
 
 use super::{Asked, Budget, Question};
 use crate::clock::Timestamp;
-use crate::policy::stored::{Fence, StoredResponse};
-use crate::store::invalidation::{Reach, Validity};
+use crate::policy::stored::{Fence, StoredResponse, VaryField};
+use crate::policy::tag::TagHash;
+use crate::store::invalidation::{Reach, Strength, Validity};
 
 pub(crate) enum Tier {}
 
 pub(crate) enum Deferral {}
+
+pub(crate) enum Lease {}
+
+pub(crate) enum Waiting {}
+
+pub(crate) enum Taken {
+    Mine(Lease),
+    Stored,
+    Theirs(Waiting),
+    Unknown,
+}
+
+impl Waiting {
+    pub(crate) async fn next(self) -> Taken {
+        match self {}
+    }
+}
 
 impl Tier {
     pub(crate) fn fence(&self) -> Fence {
@@ -52,7 +71,15 @@ impl Tier {
         match *self {}
     }
 
-    pub(crate) fn store(&self, _: &StoredResponse, _: u64, _: Timestamp) {
+    pub(crate) fn store(&self, _: &StoredResponse, _: u64, _: Timestamp, _: Option<Lease>) {
+        match *self {}
+    }
+
+    pub(crate) async fn lease(&self, _: &[u8], _: &[VaryField], _: Instant) -> Taken {
+        match *self {}
+    }
+
+    pub(crate) async fn reached(&self, _: &[TagHash], _: Strength) -> Option<u64> {
         match *self {}
     }
 }

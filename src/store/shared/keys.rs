@@ -3,8 +3,10 @@
 //! ```text
 //! prefix:c                              the invalidation clock     of every version alike
 //! prefix:inv:<db>                       its channel                of every version alike
+//! prefix:done:<db>                      where the end of a lease is told
 //! prefix:e:<format>:<version>:{digest}  a response
 //! prefix:l:<format>:<version>:{digest}  the lease to make it       in the same slot
+//! prefix:i:<format>:<version>:{tag}     which responses carry it
 //! ```
 //!
 //! Only responses carry versions: an invalidation by an old process of a rolling deploy must reach
@@ -13,19 +15,24 @@
 use sha2::{Digest, Sha256};
 
 use crate::policy::stored::VaryField;
+use crate::policy::tag::TagHash;
 
 /// Changes with what a response's *key* is made of; its bytes have a version of their own.
 const FORMAT: u8 = 1;
+
+/// 128 bits that stand for a key and the selecting values of a response.
+pub(crate) type EntryDigest = [u8; 16];
 
 /// The names under one prefix.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
     clock: Vec<u8>,
     channel: String,
+    done: String,
     /// Up to the digest.
     entry: String,
-    #[allow(dead_code, reason = "used next")]
     lease: String,
+    index: String,
 }
 
 impl Keys {
@@ -41,8 +48,10 @@ impl Keys {
         Some(Self {
             clock: format!("{prefix}:c").into_bytes(),
             channel: format!("{prefix}:inv:{database}"),
+            done: format!("{prefix}:done:{database}"),
             entry: format!("{prefix}:e:{FORMAT}:{version}:"),
             lease: format!("{prefix}:l:{FORMAT}:{version}:"),
+            index: format!("{prefix}:i:{FORMAT}:{version}:"),
         })
     }
 
@@ -54,35 +63,46 @@ impl Keys {
         &self.channel
     }
 
-    /// Where the response for a key and these selecting values lies.
-    pub(crate) fn entry(&self, key: &[u8], vary: &[VaryField]) -> Vec<u8> {
-        name(&self.entry, key, vary)
+    /// The channel of leases. The mirror of the clock is not to hear what it does not know.
+    pub(crate) fn done(&self) -> &str {
+        &self.done
     }
 
-    /// The lease to make that response.
-    #[allow(dead_code, reason = "used next")]
+    /// Where the response for a key and these selecting values lies.
+    pub(crate) fn entry(&self, key: &[u8], vary: &[VaryField]) -> Vec<u8> {
+        self.of(digest(key, vary))
+    }
+
+    /// Where the response with this digest lies.
+    pub(crate) fn of(&self, digest: EntryDigest) -> Vec<u8> {
+        in_braces(&self.entry, &digest)
+    }
+
+    /// The lease to make the response for a key and these selecting values.
     pub(crate) fn lease(&self, key: &[u8], vary: &[VaryField]) -> Vec<u8> {
-        name(&self.lease, key, vary)
+        in_braces(&self.lease, &digest(key, vary))
+    }
+
+    /// The digests of the responses that carry a tag.
+    pub(crate) fn index(&self, tag: TagHash) -> Vec<u8> {
+        in_braces(&self.index, &tag.0.to_be_bytes())
     }
 }
 
-/// A name that ends in 128 bits of a digest, in hexadecimal, in the braces that put an entry and its
-/// lease into one slot.
-fn name(prefix: &str, key: &[u8], vary: &[VaryField]) -> Vec<u8> {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digest = digest(key, vary);
-    let mut name = Vec::with_capacity(prefix.len() + 34);
-    name.extend_from_slice(prefix.as_bytes());
+/// In hexadecimal, in the braces that put names with the same bytes into one slot.
+fn in_braces(before: &str, bytes: &[u8]) -> Vec<u8> {
+    let hex = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+    let mut name = Vec::with_capacity(before.len() + 2 * bytes.len() + 2);
+    name.extend(before.as_bytes());
     name.push(b'{');
-    for byte in &digest[..16] {
-        let digit = |nibble: u8| DIGITS[usize::from(nibble)];
-        name.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+    for byte in bytes {
+        name.extend([hex(byte >> 4), hex(byte & 15)]);
     }
     name.push(b'}');
     name
 }
 
-fn digest(key: &[u8], vary: &[VaryField]) -> [u8; 32] {
+pub(crate) fn digest(key: &[u8], vary: &[VaryField]) -> EntryDigest {
     let mut hasher = Sha256::new();
     let mut part = |bytes: &[u8]| {
         hasher.update((bytes.len() as u64).to_be_bytes());
@@ -94,7 +114,11 @@ fn digest(key: &[u8], vary: &[VaryField]) -> [u8; 32] {
         part(&[u8::from(field.value.is_some())]);
         part(field.value.as_deref().unwrap_or_default());
     }
-    hasher.finalize().into()
+    let digest = hasher.finalize();
+    let (first, _) = digest
+        .split_first_chunk()
+        .expect("a SHA-256 digest has 32 bytes");
+    *first
 }
 
 #[cfg(test)]

@@ -1,126 +1,266 @@
 //! Leases: of many processes that miss, one makes the response.
 //!
 //! ```text
-//! miss ─► take ─┬─ mine ──────► make, renewing; store; release
-//!               ├─ another's ─► poll the entry, 5 to 40 ms apart, until it is there,
-//!               │               the lease is free, or the deadline has passed
+//! look ─► take ─┬─ mine ──────► make, renewing; store; release ── "stored" or "free" ──┐
+//!               ├─ another's ─► wait: for that word, or a poll  ◄─────────────────────┘
+//!               ├─ stored ────► look again: it was stored since the look
 //!               └─ no answer ─► make, as if there were no leases
 //! ```
 //!
 //! A lease saves work and promises nothing: two holders cost one call too many, and whether a
 //! response holds is for the clock to say. So it can be short, and a holder that dies delays the
-//! others by no more than its rest.
+//! others by no more than its rest and one poll.
+//!
+//! The word travels on a channel of its own, so that the mirror of the invalidation clock never sees
+//! what it does not know. One that is lost costs the time to the next poll.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use redis::Value;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::driver::Driver;
+use super::waiters::{End, Waiter, Waiters};
+use crate::clock::millis;
 use crate::redis::{NoAnswer, Script};
 
 static LEASE: Script = Script::new(include_str!("lease.lua"));
 
 /// How long a lease lasts that its holder does not renew.
 const LASTS: Duration = Duration::from_millis(1500);
-/// Between two looks at the entry.
-const POLL: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(40));
+/// Nobody polls again before this, not even when the lease is said to end sooner.
+const SHORTEST: Duration = Duration::from_millis(20);
+/// Between two polls of one that waits. Most responses are made before the first.
+const POLL: (Duration, Duration) = (Duration::from_millis(60), Duration::from_millis(100));
 
 /// Who makes the response.
 pub(crate) enum Taken {
     Mine(Lease),
-    /// For this long, unless it is renewed.
-    Theirs(Duration),
+    /// A response was stored since the caller looked: look again.
+    Stored,
+    Theirs(Waiting),
     /// Nobody knows: make it.
     Unknown,
 }
 
-/// The right to make a response. Dropped, it is released in the background.
-pub(crate) struct Lease {
+/// The leases of one cache.
+pub(crate) struct Leases {
     driver: Arc<Driver>,
-    key: Vec<u8>,
-    token: Vec<u8>,
-    renewal: AbortHandle,
+    waiters: Arc<Waiters>,
+    listening: Once,
 }
 
-/// Asks for a lease, within what is left of the request's deadline.
-pub(crate) async fn take(driver: &Arc<Driver>, key: Vec<u8>, limit: Duration) -> Taken {
-    let Ok(runtime) = Handle::try_current() else {
-        return Taken::Unknown;
-    };
-    let random = || RandomState::new().hash_one(0).to_be_bytes();
-    let token = [random(), random()].concat();
-    match ask(driver, b"take", &key, &token, limit).await {
-        Ok(1) => {
-            let (renewed, key_too, token_too) =
-                (Arc::downgrade(driver), key.clone(), token.clone());
-            let renewal = runtime.spawn(async move {
-                loop {
-                    tokio::time::sleep(LASTS / 3).await;
-                    let Some(driver) = renewed.upgrade() else {
-                        return;
-                    };
-                    // One that was lost is not fought for.
-                    if let Ok(answer) =
-                        ask(&driver, b"renew", &key_too, &token_too, LASTS / 3).await
-                    {
-                        if answer != 1 {
-                            return;
-                        }
-                    }
-                }
-            });
-            Taken::Mine(Lease {
-                driver: Arc::clone(driver),
-                key,
-                token,
-                renewal: renewal.abort_handle(),
-            })
+impl Leases {
+    pub(super) fn new(driver: Arc<Driver>) -> Arc<Self> {
+        Arc::new(Self {
+            driver,
+            waiters: Arc::default(),
+            listening: Once::new(),
+        })
+    }
+
+    /// Asks for a lease, on behalf of a look-up that was sent at `looked` and found nothing.
+    pub(super) async fn take(
+        self: &Arc<Self>,
+        lease: Vec<u8>,
+        looked: Instant,
+        limit: Duration,
+    ) -> Taken {
+        self.listen();
+        let waiting = Waiting {
+            // Before it is asked for, so that no release is missed in between.
+            waiter: self.waiters.register(&lease),
+            leases: Arc::clone(self),
+            lease,
+            looked,
+            left: Duration::ZERO,
+        };
+        waiting.ask(limit).await
+    }
+
+    /// Caches that never ask for a lease do not listen.
+    fn listen(&self) {
+        self.listening.call_once(|| {
+            let waiters = Arc::clone(&self.waiters);
+            let channel = self.driver.keys().done();
+            let redis = self.driver.redis();
+            redis.subscribe(channel, move |event| waiters.hear(&event));
+        });
+    }
+}
+
+/// One that waits for somebody else's response.
+pub(crate) struct Waiting {
+    leases: Arc<Leases>,
+    lease: Vec<u8>,
+    looked: Instant,
+    waiter: Option<Waiter>,
+    /// Of the other's lease, when it was last asked for.
+    left: Duration,
+}
+
+impl Waiting {
+    /// Waits until there is something to do: never [`Taken::Theirs`]. It takes as long as the other
+    /// one does, so it needs a limit. Whoever drops it waits no more.
+    pub(crate) async fn next(mut self) -> Taken {
+        let limit = self.leases.driver.redis().deadline();
+        loop {
+            let pause = pause().min(self.left.max(SHORTEST));
+            if let Ok(End::Stored) = tokio::time::timeout(pause, self.ended()).await {
+                return Taken::Stored;
+            }
+            match self.ask(limit).await {
+                Taken::Theirs(still) => self = still,
+                taken => return taken,
+            }
         }
-        Ok(left) => Taken::Theirs(Duration::from_millis(left.unsigned_abs())),
-        // It may have been carried out all the same, and then it ends by itself.
-        Err(_) => Taken::Unknown,
+    }
+
+    async fn ended(&mut self) -> End {
+        match &mut self.waiter {
+            Some(waiter) => waiter.ended().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn ask(mut self, limit: Duration) -> Taken {
+        // Released by whoever stops waiting for the answer: nobody shall wait for a holder that does
+        // not know of it.
+        let mut lease = Lease::wanted(&self.leases, &self.lease);
+        let looked = self.looked.elapsed();
+        let answer = lease.claim.say("take", looked, limit).await;
+        match answer {
+            Ok(1) => {
+                lease.keep();
+                Taken::Mine(lease)
+            }
+            Ok(0) => {
+                lease.end = None;
+                Taken::Stored
+            }
+            Ok(left) => {
+                lease.end = None;
+                self.left = Duration::from_millis(left.unsigned_abs());
+                Taken::Theirs(self)
+            }
+            // It may have been carried out all the same.
+            Err(NoAnswer::TimedOut) => Taken::Unknown,
+            Err(_) => {
+                lease.end = None;
+                Taken::Unknown
+            }
+        }
+    }
+}
+
+/// The right to make a response. Dropped, it is released in the background.
+pub(crate) struct Lease {
+    claim: Arc<Claim>,
+    /// What is said when it ends; nothing where it is another's.
+    end: Option<&'static str>,
+    renewal: Option<AbortHandle>,
+}
+
+/// Who asks for which lease.
+struct Claim {
+    leases: Arc<Leases>,
+    lease: Vec<u8>,
+    token: Vec<u8>,
+}
+
+impl Lease {
+    fn wanted(leases: &Arc<Leases>, lease: &[u8]) -> Self {
+        let random = || RandomState::new().hash_one(0).to_be_bytes();
+        let claim = Claim {
+            leases: Arc::clone(leases),
+            lease: lease.to_vec(),
+            token: [random(), random()].concat(),
+        };
+        Self {
+            claim: Arc::new(claim),
+            end: Some("free"),
+            renewal: None,
+        }
+    }
+
+    /// Renews it until it is dropped, or lost: then it is not fought for.
+    fn keep(&mut self) {
+        let claim = Arc::clone(&self.claim);
+        let renew = async move {
+            let mut mine = true;
+            while mine {
+                tokio::time::sleep(LASTS / 3).await;
+                let answer = claim.say("renew", Duration::ZERO, LASTS / 3).await;
+                mine = answer.is_err() || answer == Ok(1);
+            }
+        };
+        self.renewal = Handle::try_current()
+            .ok()
+            .map(|runtime| runtime.spawn(renew).abort_handle());
+    }
+
+    /// Releases it, now that the response is there for the others.
+    pub(crate) fn stored(mut self) {
+        self.end = Some("stored");
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.renewal.abort();
-        let (driver, key) = (Arc::clone(&self.driver), std::mem::take(&mut self.key));
-        let token = std::mem::take(&mut self.token);
-        if let Ok(runtime) = Handle::try_current() {
+        if let Some(renewal) = self.renewal.take() {
+            renewal.abort();
+        }
+        if let (Some(end), Ok(runtime)) = (self.end, Handle::try_current()) {
+            let claim = Arc::clone(&self.claim);
             runtime.spawn(async move {
-                let _ = ask(&driver, b"release", &key, &token, LASTS / 3).await;
+                let _ = claim.say(end, Duration::ZERO, LASTS / 3).await;
             });
         }
     }
 }
 
-/// The pauses between the looks of one that waits: doubling, and never in step with the others.
-pub(crate) fn pauses() -> impl Iterator<Item = Duration> {
-    let mut pause = POLL.0;
-    std::iter::from_fn(move || {
-        let jitter = RandomState::new().hash_one(0) % 1000;
-        let this = pause + pause.mul_f64(jitter as f64 / 2000.0);
-        pause = (pause * 2).min(POLL.1);
-        Some(this)
-    })
+impl Claim {
+    async fn say(&self, what: &str, looked: Duration, limit: Duration) -> Result<i64, NoAnswer> {
+        let driver = &self.leases.driver;
+        let lasts = LASTS.as_millis().to_string();
+        // Rounded up: it was not before that.
+        let looked = millis(looked).saturating_add(1).to_string();
+        let args = [
+            what.as_bytes(),
+            &self.token,
+            lasts.as_bytes(),
+            looked.as_bytes(),
+            driver.keys().done().as_bytes(),
+        ];
+        let keys = [self.lease.as_slice()];
+        match driver.redis().script(&LEASE, &keys, &args, limit).await? {
+            Value::Int(answer) => Ok(answer),
+            other => Err(NoAnswer::Refused(format!("a lease answered {other:?}"))),
+        }
+    }
 }
 
-async fn ask(
-    driver: &Driver,
-    what: &[u8],
-    key: &[u8],
-    token: &[u8],
-    limit: Duration,
-) -> Result<i64, NoAnswer> {
-    let lasts = LASTS.as_millis().to_string();
-    let args = [what, token, lasts.as_bytes()];
-    match driver.redis().script(&LEASE, &[key], &args, limit).await? {
-        Value::Int(answer) => Ok(answer),
-        other => Err(NoAnswer::Refused(format!("a lease answered {other:?}"))),
+/// The pause before a poll: never in step with the others.
+fn pause() -> Duration {
+    let (shortest, longest) = POLL;
+    let random = RandomState::new().hash_one(0) % 1000;
+    shortest + (longest - shortest).mul_f64(random as f64 / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn polls_are_60_to_100_ms_apart_and_never_in_step() {
+        let pauses: Vec<_> = (0..100).map(|_| pause()).collect();
+        assert!(pauses
+            .iter()
+            .all(|pause| *pause >= POLL.0 && *pause <= POLL.1));
+        assert!(pauses.windows(2).any(|two| two[0] != two[1]));
     }
 }

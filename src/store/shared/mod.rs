@@ -18,7 +18,8 @@
 //!   is a miss with a reason.
 //!
 //! `driver` keeps the mirror of the invalidation clock, `responses` reads and stores, `lease` lets one
-//! process of many make a response. The room sees [`Tier`] alone; without the feature `redis` there is none.
+//! process of many make a response, `index`, where it is wanted, counts what an invalidation reached.
+//! The room sees [`Tier`] alone; without the feature `redis` there is none.
 
 #![cfg_attr(
     not(feature = "redis"),
@@ -30,16 +31,19 @@ mod absent;
 #[cfg(feature = "redis")]
 mod driver;
 #[cfg(feature = "redis")]
+mod index;
+#[cfg(feature = "redis")]
 mod keys;
 #[cfg(feature = "redis")]
-#[allow(dead_code, reason = "used next")]
-pub(crate) mod lease;
+mod lease;
 #[cfg(feature = "redis")]
 mod responses;
 #[cfg(all(test, feature = "redis"))]
 mod tests;
 #[cfg(feature = "redis")]
 mod tier;
+#[cfg(feature = "redis")]
+mod waiters;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,13 +52,14 @@ use http::header::{HeaderMap, HeaderName};
 use tokio::time::Instant;
 
 #[cfg(not(feature = "redis"))]
-pub(crate) use absent::{Deferral, Tier};
+pub(crate) use absent::{Deferral, Lease, Taken, Tier};
 #[cfg(feature = "redis")]
 pub use tier::SharedStats;
 #[cfg(feature = "redis")]
 pub(crate) use {
     driver::{Deferral, Settings},
     keys::Keys,
+    lease::{Lease, Taken},
     tier::Tier,
 };
 

@@ -6,13 +6,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName};
 use redis::Value;
+use tokio::time::Instant;
 
 use super::driver::{bytes, Driver};
+use super::index::Index;
+use super::keys;
+use super::lease::{Lease, Leases, Taken};
 use crate::clock::Timestamp;
 use crate::policy::stored::{selecting_fields, StoredResponse, VaryField};
+use crate::policy::tag::TagHash;
 use crate::redis::NoAnswer;
 use crate::store::envelope::{Envelope, Odd};
-use crate::store::invalidation::{Before, Strict, Validity, HEADER_LENGTH};
+use crate::store::invalidation::{Before, Strength, Strict, Validity, HEADER_LENGTH};
 
 /// By how much the wall clocks of machines may differ.
 const SKEW: Duration = Duration::from_secs(5);
@@ -25,6 +30,8 @@ const MAX_FIELDS: usize = 64;
 pub(crate) struct Responses {
     driver: Arc<Driver>,
     envelope: Envelope,
+    leases: Arc<Leases>,
+    index: Option<Arc<Index>>,
 }
 
 /// What a look-up found.
@@ -69,7 +76,19 @@ enum Lying {
 
 impl Responses {
     pub(crate) fn new(driver: Arc<Driver>, envelope: Envelope) -> Self {
-        Self { driver, envelope }
+        Self {
+            leases: Leases::new(Arc::clone(&driver)),
+            driver,
+            envelope,
+            index: None,
+        }
+    }
+
+    /// With an index of tags: one more call per tag for each store, about 100 bytes of Redis per tag
+    /// and response, and then invalidations know how many responses they reached.
+    pub(crate) fn with_index(mut self) -> Self {
+        self.index = Some(Index::new(Arc::clone(&self.driver)));
+        self
     }
 
     /// The relaxed look-up: one `GET`, judged by the mirror.
@@ -226,8 +245,22 @@ impl Responses {
         selecting_fields(names, query.request)
     }
 
-    /// Stores a response in the background, for as long as it may be of use.
-    pub(crate) fn store(&self, stored: &StoredResponse, now: Timestamp) {
+    /// Asks for the right to make what a look-up, sent at `looked`, did not find. Whoever does not
+    /// know what the response varies on asks with no fields, for all its variants.
+    pub(crate) async fn lease(
+        &self,
+        key: &[u8],
+        vary: &[VaryField],
+        looked: Instant,
+        limit: Duration,
+    ) -> Taken {
+        let lease = self.driver.keys().lease(key, vary);
+        self.leases.take(lease, looked, limit).await
+    }
+
+    /// Stores a response in the background, for as long as it may be of use. A lease to make it is
+    /// released when it lies there, or will not: so whoever is woken finds it.
+    pub(crate) fn store(&self, stored: &StoredResponse, now: Timestamp, lease: Option<Lease>) {
         let times = stored.times();
         let window = times.stale_while_revalidate.max(times.stale_if_error);
         let lifetime = times.fresh_until.plus(window).since(now);
@@ -239,11 +272,41 @@ impl Responses {
         if lifetime.is_zero() {
             return;
         }
-        redis.store(place, Bytes::from(wrapped), lifetime);
+        let mut values = vec![(place.clone(), Bytes::from(wrapped))];
         if !stored.vary().is_empty() {
             let record = record(stored.vary().iter().map(|field| &field.name));
-            redis.store(keys.entry(stored.key(), &[]), Bytes::from(record), lifetime);
+            values.push((keys.entry(stored.key(), &[]), Bytes::from(record)));
         }
+        let index = self.index.clone();
+        let digest = keys::digest(stored.key(), stored.vary());
+        let tags: Vec<_> = match index {
+            Some(_) => stored.indexed_tags().collect(),
+            None => Vec::new(),
+        };
+        redis.store(&place, move |storing| async move {
+            let mut lies_there = true;
+            for (place, value) in values {
+                lies_there = lies_there && storing.set(&place, value, lifetime).await;
+            }
+            match lease {
+                Some(lease) if lies_there => lease.stored(),
+                _ => {}
+            }
+            match index {
+                Some(index) if lies_there => index.add(digest, &tags, lifetime).await,
+                _ => {}
+            }
+        });
+    }
+
+    /// How many responses an invalidation reached, asked for when the clock has moved. Hard ones are
+    /// freed, those of long lists in the background.
+    ///
+    /// `None` without an index, and when Redis does not answer. It is not for everything, nor for one
+    /// query of a path: no list has just those, and they go by their ttl. So each of `tags` must have
+    /// been invalidated as a whole, and be among the [`indexed_tags`](StoredResponse::indexed_tags).
+    pub(crate) async fn reached(&self, tags: &[TagHash], strength: Strength) -> Option<u64> {
+        self.index.as_ref()?.reached(tags, strength).await
     }
 }
 

@@ -7,15 +7,17 @@ use std::time::Duration;
 use http::header::HeaderName;
 use quick_cache::sync::Cache;
 use quick_cache::UnitWeighter;
+use tokio::time::Instant;
 
 use super::driver::{Deferral, Driver, Settings};
 use super::responses::{Found, Miss, Query, Responses};
-use super::{Asked, Budget, Keys, Question};
+use super::{Asked, Budget, Keys, Lease, Question, Taken};
 use crate::clock::Timestamp;
-use crate::policy::stored::{Fence, StoredResponse};
+use crate::policy::stored::{Fence, StoredResponse, VaryField};
+use crate::policy::tag::TagHash;
 use crate::redis::{Redis, RedisHealth};
 use crate::store::envelope::Envelope;
-use crate::store::invalidation::{Reach, Validity};
+use crate::store::invalidation::{Reach, Strength, Validity};
 
 /// The fields that this many keys vary on are remembered, so that a look-up takes one trip.
 const VARYING: u64 = 1 << 16;
@@ -63,10 +65,21 @@ pub(crate) struct Tier {
 }
 
 impl Tier {
-    pub(crate) fn start(redis: Redis, keys: Keys, settings: Settings, envelope: Envelope) -> Self {
+    /// `index`: whether invalidations count what they reach.
+    pub(crate) fn start(
+        redis: Redis,
+        keys: Keys,
+        settings: Settings,
+        envelope: Envelope,
+        index: bool,
+    ) -> Self {
         let driver = Driver::start(redis, keys, settings);
+        let responses = Responses::new(Arc::clone(&driver), envelope);
         Self {
-            responses: Responses::new(Arc::clone(&driver), envelope),
+            responses: match index {
+                true => responses.with_index(),
+                false => responses,
+            },
             driver,
             varying: Cache::with_weighter(1024, VARYING, UnitWeighter),
             counters: Counters::default(),
@@ -152,10 +165,32 @@ impl Tier {
         }
     }
 
-    /// Stores a response in the background.
-    pub(crate) fn store(&self, stored: &StoredResponse, place: u64, now: Timestamp) {
+    /// Stores a response in the background; a lease to make it ends when it lies there, or will not.
+    pub(crate) fn store(
+        &self,
+        stored: &StoredResponse,
+        place: u64,
+        now: Timestamp,
+        lease: Option<Lease>,
+    ) {
         self.remember(place, stored);
-        self.responses.store(stored, now);
+        self.responses.store(stored, now, lease);
+    }
+
+    /// Asks for the right to make, for all processes, what a look-up sent at `looked` did not find.
+    pub(crate) async fn lease(&self, key: &[u8], vary: &[VaryField], looked: Instant) -> Taken {
+        let limit = self.driver.redis().deadline();
+        let left = limit.saturating_sub(looked.elapsed()); // one deadline for both
+        match left.is_zero() {
+            true => Taken::Unknown,
+            false => self.responses.lease(key, vary, looked, left).await,
+        }
+    }
+
+    /// How many responses an invalidation of these tags reached, where that is counted. It frees
+    /// them too.
+    pub(crate) async fn reached(&self, tags: &[TagHash], strength: Strength) -> Option<u64> {
+        self.responses.reached(tags, strength).await
     }
 
     pub(crate) fn stats(&self) -> SharedStats {

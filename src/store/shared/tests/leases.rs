@@ -2,40 +2,221 @@
 
 use std::time::Duration;
 
-use super::processes::{eventually, process};
+use tokio::time::Instant;
+
+use super::processes::{eventually, process, Process, KEY};
 use super::server::Server;
-use crate::store::shared::lease::{take, Taken};
+use crate::store::shared::lease::{Lease, Taken, Waiting};
 
 const LIMIT: Duration = Duration::from_millis(500);
+/// How long a lease lasts that nobody renews.
+pub(super) const LASTS: Duration = Duration::from_millis(1500);
+
+impl Process {
+    /// Asks for a lease, as one that looked just now.
+    async fn take(&self) -> Taken {
+        self.take_having_looked(Instant::now()).await
+    }
+
+    async fn take_having_looked(&self, looked: Instant) -> Taken {
+        self.responses.lease(KEY, &[], looked, LIMIT).await
+    }
+
+    pub(super) async fn mine(&self) -> Lease {
+        match self.take().await {
+            Taken::Mine(lease) => lease,
+            other => panic!("{}", named(&other)),
+        }
+    }
+
+    /// Waits for a lease that another one has; the subscription is there.
+    pub(super) async fn theirs(&self, server: &Server) -> Waiting {
+        let taken = self.take().await;
+        let listens = || async { subscribers(server) > 0 };
+        assert!(eventually(listens).await);
+        match taken {
+            Taken::Theirs(waiting) => waiting,
+            other => panic!("{}", named(&other)),
+        }
+    }
+}
+
+pub(super) fn named(taken: &Taken) -> &'static str {
+    match taken {
+        Taken::Mine(_) => "mine",
+        Taken::Stored => "stored",
+        Taken::Theirs(_) => "theirs",
+        Taken::Unknown => "unknown",
+    }
+}
+
+pub(super) fn subscribers(server: &Server) -> usize {
+    let answer = server.cli(&["pubsub", "numsub", "test:done:0"]);
+    let count = answer.split_whitespace().last();
+    count.and_then(|count| count.parse().ok()).unwrap_or(0)
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_has_one_holder_and_is_free_when_it_is_dropped() {
     let server = Server::start();
     let (a, b) = (process(&server).await, process(&server).await);
-    let key = a.driver.keys().lease(b"key", &[]);
-    let Taken::Mine(lease) = take(&a.driver, key.clone(), LIMIT).await else {
-        panic!("nobody else wants it");
-    };
-    let theirs = take(&b.driver, key.clone(), LIMIT).await;
-    assert!(matches!(theirs, Taken::Theirs(left) if left <= Duration::from_millis(1500)));
+    assert_eq!(
+        subscribers(&server),
+        0,
+        "who asks for no lease does not listen"
+    );
+    let lease = a.mine().await;
+    assert_eq!(named(&b.take().await), "theirs");
     // Longer than it lasts: it is renewed.
-    tokio::time::sleep(Duration::from_millis(2000)).await;
-    assert!(matches!(
-        take(&b.driver, key.clone(), LIMIT).await,
-        Taken::Theirs(_)
-    ));
+    tokio::time::sleep(LASTS + LIMIT).await;
+    assert_eq!(named(&b.take().await), "theirs");
     drop(lease);
-    let freed = eventually(|| async {
-        matches!(take(&b.driver, key.clone(), LIMIT).await, Taken::Mine(_))
-    });
+    let freed = eventually(|| async { matches!(b.take().await, Taken::Mine(_)) });
     assert!(freed.await);
+    assert!(eventually(|| async { subscribers(&server) == 2 }).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_wakes_who_waits_at_once_and_says_whether_to_look_again() {
+    let server = Server::start();
+    let (a, b) = (process(&server).await, process(&server).await);
+    for (stored, expected) in [(true, "stored"), (false, "mine")] {
+        // Polls take 60 ms at least, so that some of several waits must have been ended by a word.
+        let mut fastest = LASTS;
+        for _ in 0..5 {
+            assert!(eventually(|| async { server.cli(&["del", &lease_name(&a)]) == "0" }).await);
+            let lease = a.mine().await;
+            let waiting = b.theirs(&server).await;
+            let released = Instant::now();
+            if stored {
+                lease.stored();
+            } else {
+                drop(lease);
+            }
+            assert_eq!(named(&waiting.next().await), expected);
+            fastest = fastest.min(released.elapsed());
+        }
+        println!("{expected}: woken after {fastest:?}");
+        assert!(fastest < Duration::from_millis(50), "{fastest:?}");
+    }
+}
+
+/// A process takes the lease and is gone without a word.
+pub(super) fn die_holding(server: &Server) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let lease = runtime.block_on(async { process(server).await.mine().await });
+            // Its tasks end here, and there is no runtime to release it on.
+            drop(runtime);
+            drop(lease);
+        });
+    });
+}
+
+fn lease_name(process: &Process) -> String {
+    String::from_utf8(process.driver.keys().lease(KEY, &[])).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_looked_before_a_response_was_stored_looks_again_and_who_looked_after_it_makes_it() {
+    let server = Server::start();
+    let (a, b) = (process(&server).await, process(&server).await);
+    let before = Instant::now();
+    a.mine().await.stored();
+    let stored = || async { matches!(b.take_having_looked(before).await, Taken::Stored) };
+    assert!(eventually(stored).await);
+    assert!(stored().await, "however often it asks");
+    // It is purged, or it was another variant: it cannot be waited for.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    drop(b.mine().await);
+    let free = || async { matches!(b.take_having_looked(before).await, Taken::Mine(_)) };
+    assert!(eventually(free).await, "the later release did not store");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_that_is_lost_costs_a_poll() {
+    let server = Server::start();
+    let (a, b) = (process(&server).await, process(&server).await);
+    for (stored, expected) in [(true, "stored"), (false, "mine")] {
+        let lease = a.mine().await;
+        let waiting = b.theirs(&server).await;
+        server.cli(&["client", "kill", "type", "pubsub"]);
+        let released = Instant::now();
+        if stored {
+            lease.stored();
+        } else {
+            drop(lease);
+        }
+        assert_eq!(named(&waiting.next().await), expected);
+        println!("{expected}: after {:?}", released.elapsed());
+        assert!(released.elapsed() < LIMIT);
+        tokio::time::sleep(LIMIT / 5).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_that_dies_is_followed_within_the_rest_of_its_lease_and_a_poll() {
+    let server = Server::start();
+    let b = process(&server).await;
+    die_holding(&server);
+    let died = Instant::now();
+    let waiting = b.theirs(&server).await;
+    assert_eq!(named(&waiting.next().await), "mine");
+    println!("a dead holder was followed after {:?}", died.elapsed());
+    assert!(
+        died.elapsed() < LASTS + Duration::from_millis(100),
+        "{:?}",
+        died.elapsed()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_wait_for_the_answer_leaves_no_lease_behind() {
+    let server = Server::start();
+    let (a, b) = (process(&server).await, process(&server).await);
+    for _ in 0..20 {
+        let asked = a.take();
+        // Long enough to be sent, and mostly not long enough to be answered.
+        let answer = tokio::time::timeout(Duration::from_micros(50), asked).await;
+        drop(answer);
+        let began = Instant::now();
+        let free = || async { matches!(b.take().await, Taken::Mine(_)) };
+        assert!(eventually(free).await);
+        assert!(began.elapsed() < LASTS / 2, "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_may_not_publish_and_a_full_server_release_all_the_same() {
+    let server = Server::start();
+    let (a, b) = (process(&server).await, process(&server).await);
+    let lease = a.mine().await;
+    server.cli(&["acl", "setuser", "default", "-publish"]);
+    drop(lease);
+    let free = || async { matches!(b.take().await, Taken::Mine(_)) };
+    assert!(eventually(free).await);
+    server.cli(&["acl", "setuser", "default", "+publish"]);
+    assert!(eventually(free).await);
+
+    let lease = a.mine().await;
+    server.config("maxmemory", "1");
+    lease.stored();
+    assert!(eventually(|| async { server.cli(&["exists", &lease_name(&a)]) == "0" }).await);
+    assert_eq!(
+        named(&b.take().await),
+        "unknown",
+        "a full server gives no leases"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_redis_nobody_waits_for_a_lease() {
     let mut server = Server::start();
-    let a = process(&server).await;
+    let (a, b) = (process(&server).await, process(&server).await);
+    let _lease = a.mine().await;
+    let waiting = b.theirs(&server).await;
     server.kill();
-    let key = a.driver.keys().lease(b"key", &[]);
-    assert!(matches!(take(&a.driver, key, LIMIT).await, Taken::Unknown));
+    assert_eq!(named(&a.take().await), "unknown");
+    assert_eq!(named(&waiting.next().await), "unknown");
 }

@@ -6,5 +6,8 @@
 #[path = "../../../../tests/support/server.rs"]
 mod server;
 
+mod cluster;
+mod index;
 mod leases;
 mod processes;
+mod stampede;

@@ -14,7 +14,7 @@ use super::super::responses::{Found, Miss, Query, Responses};
 use super::super::Keys;
 use super::server::Server;
 use crate::clock::{Clock, Timestamp};
-use crate::policy::stored::{selecting_fields, Head, StoredResponse, Times};
+use crate::policy::stored::{selecting_fields, Head, StoredResponse, Times, VaryField};
 use crate::policy::tag::TagHash;
 use crate::redis::Redis;
 use crate::store::envelope::Envelope;
@@ -22,15 +22,19 @@ use crate::store::interned;
 use crate::store::invalidation::{Reach, Strength, Validity};
 
 const LIMIT: Duration = Duration::from_millis(500);
-const KEY: &[u8] = b"the key";
+pub(super) const KEY: &[u8] = b"the key";
 
 pub(super) struct Process {
     pub(super) driver: Arc<Driver>,
-    responses: Responses,
+    pub(super) responses: Responses,
 }
 
 pub(super) async fn process(server: &Server) -> Process {
-    let redis = Redis::open(server.url()).unwrap();
+    process_at(&server.url()).await
+}
+
+pub(super) async fn process_at(url: &str) -> Process {
+    let redis = Redis::open(url).unwrap();
     let keys = Keys::new("test", "1", redis.database()).unwrap();
     let driver = Driver::start(redis, keys, Settings::default());
     assert!(driver.redis().connected(Duration::from_secs(10)).await);
@@ -54,40 +58,51 @@ where
     false
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     Clock::system().now()
 }
 
 impl Process {
     /// Makes a response under a fence of now.
-    fn make(&self, vary: &[HeaderName], request: &HeaderMap) -> StoredResponse {
+    pub(super) fn make(&self, vary: &[HeaderName], request: &HeaderMap) -> StoredResponse {
+        let vary = selecting_fields(vary, request);
+        self.make_of(KEY, vary, &["posts"], Duration::from_secs(60))
+    }
+
+    pub(super) fn make_of(
+        &self,
+        key: &[u8],
+        vary: Vec<VaryField>,
+        tags: &[&str],
+        lifetime: Duration,
+    ) -> StoredResponse {
         let fence = self.driver.fence();
         let now = now();
         let head = Head {
             status: StatusCode::OK,
             common: interned::split(std::iter::empty()).0,
             lines: Vec::new(),
-            vary: selecting_fields(vary, request),
-            tags: vec![TagHash::named("posts")],
+            vary,
+            tags: tags.iter().map(|tag| TagHash::named(tag)).collect(),
             implicit: 0,
             fence,
             times: Times {
                 response_time: now,
                 born: now,
-                fresh_until: now.plus(Duration::from_secs(60)),
+                fresh_until: now.plus(lifetime),
                 stale_while_revalidate: Duration::ZERO,
                 stale_if_error: Duration::ZERO,
             },
         };
-        StoredResponse::assemble(KEY, head, &[Bytes::from_static(b"body")]).unwrap()
+        StoredResponse::assemble(key, head, &[Bytes::from_static(b"body")]).unwrap()
     }
 
     /// Makes and stores one until it is there and holds: the clock may have begun another life
     /// meanwhile, or an invalidation by another process may not have been pushed yet.
-    async fn fill(&self) {
+    pub(super) async fn fill(&self) {
         let there = || async {
             let stored = self.make(&[], &HeaderMap::new());
-            self.responses.store(&stored, now());
+            self.responses.store(&stored, now(), None);
             tokio::time::sleep(Duration::from_millis(2)).await;
             self.strict().await.is_ok() && self.relaxed().await.is_ok()
         };
@@ -109,7 +124,7 @@ impl Process {
         }
     }
 
-    async fn relaxed(&self) -> Result<Validity, Miss> {
+    pub(super) async fn relaxed(&self) -> Result<Validity, Miss> {
         let request = HeaderMap::new();
         outcome(self.responses.relaxed(self.query(&request)).await)
     }
@@ -235,7 +250,7 @@ async fn variants_take_two_trips_for_whoever_does_not_know_them() {
     let mut german = HeaderMap::new();
     german.insert(ACCEPT_LANGUAGE, HeaderValue::from_static("de"));
     let stored = a.make(&[ACCEPT_LANGUAGE], &german);
-    a.responses.store(&stored, now());
+    a.responses.store(&stored, now(), None);
     let unknown = || async { outcome(a.responses.relaxed(a.query(&german)).await).is_ok() };
     assert!(eventually(unknown).await);
     let names = [ACCEPT_LANGUAGE];
