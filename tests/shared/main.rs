@@ -12,6 +12,7 @@ mod support;
 mod cancelling;
 mod deploys;
 mod grace;
+mod leases;
 mod nodes;
 mod outages;
 mod rubbish;

@@ -165,13 +165,14 @@ impl Monitor {
     fn command(&self, line: &str) -> Option<String> {
         let mut words = line.split('"');
         let (client, command) = (words.next()?, words.next()?);
+        // Of a script, the first key stands behind its hash and the number of keys.
+        let at = if command.starts_with("EVAL") { 5 } else { 1 };
         let key = words
-            .nth(1)?
+            .nth(at)?
             .strip_prefix(&self.prefix)?
             .strip_prefix(':')?;
-        let by_client = !client.contains("lua") && !command.starts_with("EVAL");
         let asked = format!("{command} {}", &key[..1]);
-        let background = ["GET c", "SUBSCRIBE i"].contains(&asked.as_str());
-        (by_client && !background).then_some(asked)
+        let background = ["GET c", "SUBSCRIBE i", "EVALSHA c", "EVAL c"];
+        (!client.contains("lua") && !background.contains(&asked.as_str())).then_some(asked)
     }
 }
