@@ -160,10 +160,13 @@ impl Chaos {
     /// A time without faults, in which the nodes must recover and can be seen at their best.
     fn calm_down(&mut self) {
         self.mend_all();
-        self.crew.await_sound();
+        // What vouches at once may be a heartbeat from before, so it is asked again later; and whoever
+        // listens may then wait for half a second before it tries again.
+        for _ in 0..2 {
+            sleep(Duration::from_millis(700));
+            self.crew.await_sound();
+        }
         let calm = &self.crew.fleet.history.calm;
-        // Whoever listens may have waited half a second before it tried again.
-        sleep(Duration::from_millis(800));
         calm.store(true, Ordering::Relaxed);
         sleep(Duration::from_millis(1000));
         calm.store(false, Ordering::Relaxed);

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub struct Node {
     pub cache: Cache,
     history: Arc<History>,
     origin: Origin,
+    /// How many values.
+    computed: AtomicU64,
     /// Relaxed and strict.
     fresh: [CacheLayer; 2],
     lenient: [CacheLayer; 2],
@@ -72,6 +75,7 @@ impl Node {
             handle,
             history: Arc::clone(history),
             origin: origin(Arc::clone(history), seed),
+            computed: AtomicU64::new(0),
             fresh: both(fresh),
             lenient: both(lenient),
             cache,
@@ -141,8 +145,12 @@ impl Node {
         let compute = || {
             computed = true;
             let text = self.history.read(key);
+            let slow = self
+                .computed
+                .fetch_add(1, Ordering::Relaxed)
+                .is_multiple_of(6);
             async move {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                tokio::time::sleep(Duration::from_millis(if slow { 20 } else { 1 })).await;
                 Ok::<_, Infallible>(text)
             }
         };
@@ -225,9 +233,9 @@ fn key_of(path: &str) -> usize {
 
 /// Reads the database when it is called, and answers a little later.
 fn origin(history: Arc<History>, seed: u64) -> Origin {
-    let calls = std::sync::atomic::AtomicU64::new(0);
+    let calls = AtomicU64::new(0);
     Origin::later(move |request| {
-        let call = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let call = calls.fetch_add(1, Ordering::Relaxed);
         let mut seed = Seed::of(seed, call);
         let key = key_of(request.uri().path());
         let body = history.read(key);
