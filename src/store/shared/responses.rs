@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName};
 use redis::Value;
+use tokio::time::Instant;
 
 use super::driver::{bytes, Driver};
 use crate::clock::Timestamp;
@@ -61,6 +62,13 @@ pub(crate) struct Query<'a> {
     pub(crate) limit: Duration,
 }
 
+impl Query<'_> {
+    /// What is left for a further trip of a look-up that began then.
+    fn left(&self, since: Instant) -> Duration {
+        self.limit.saturating_sub(since.elapsed())
+    }
+}
+
 /// What lies under a name.
 enum Lying {
     Response(StoredResponse),
@@ -85,10 +93,12 @@ impl Responses {
     }
 
     async fn fetch(&self, query: Query<'_>) -> Result<StoredResponse, Miss> {
+        let since = Instant::now();
         let mut vary = self.selecting(query, query.vary.unwrap_or_default());
         for _ in 0..2 {
             let place = self.driver.keys().entry(query.key, &vary);
-            let answer = self.driver.redis().get_within(&place, query.limit).await;
+            let left = query.left(since);
+            let answer = self.driver.redis().get_within(&place, left).await;
             let found = answer.map_err(Miss::NoAnswer)?.ok_or(Miss::Absent)?;
             match self.read(&place, query, found)? {
                 Lying::Response(stored) => return Ok(stored),
@@ -100,13 +110,14 @@ impl Responses {
 
     /// The strict look-up: the clock's header comes with the response.
     pub(crate) async fn strict(&self, query: Query<'_>) -> Found {
+        let since = Instant::now();
         let mut vary = self.selecting(query, query.vary.unwrap_or_default());
         for _ in 0..2 {
             let Some(before) = self.driver.before() else {
                 return Found::Nothing(Miss::Unsound);
             };
             let place = self.driver.keys().entry(query.key, &vary);
-            let read = match self.fetch_with_header(&place, query.limit).await {
+            let read = match self.fetch_with_header(&place, query.left(since)).await {
                 Ok((Some(found), header)) => self.read(&place, query, found).map(|v| (v, header)),
                 Ok((None, _)) => Err(Miss::Absent),
                 Err(why) => Err(Miss::NoAnswer(why)),
@@ -114,7 +125,7 @@ impl Responses {
             match read {
                 Ok((Lying::Response(stored), header)) => {
                     return self
-                        .judge(before, &header, Arc::new(stored), query.limit)
+                        .judge(before, &header, Arc::new(stored), query.left(since))
                         .await;
                 }
                 Ok((Lying::Varies(names), _)) => vary = self.selecting(query, &names),
@@ -132,8 +143,12 @@ impl Responses {
         };
         let clock = self.driver.keys().clock();
         let question = getrange(clock, 0, HEADER_LENGTH);
+        let since = Instant::now();
         match self.driver.redis().run(clock, question, limit).await {
-            Ok(header) => self.judge(before, bytes(&header), stored, limit).await,
+            Ok(header) => {
+                let left = limit.saturating_sub(since.elapsed());
+                self.judge(before, bytes(&header), stored, left).await
+            }
             Err(why) => Found::Nothing(Miss::NoAnswer(why)),
         }
     }
