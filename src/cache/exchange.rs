@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A strict request asks the shared tier by itself before it joins, and again about whatever another
-//! request hands it.
+//! request hands it. So does, before it joins, one of a cache that keeps nothing near.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,7 +141,7 @@ where
             .as_ref()
             .is_some_and(only_if_cached);
         let deadline = self.inquiry.collapses().filter(|_| !only_if_cached);
-        if self.inquiry.is_strict() || deadline.is_none() {
+        if self.inquiry.asks_alone() || deadline.is_none() {
             match self.inquiry.ask().await {
                 Word::Found(found, origin) => {
                     return Ok(self.answer(found, origin, None).into_response());
@@ -213,7 +213,7 @@ where
             return Ok(self.answer(found, None, Some(leader)).into_response());
         }
         let looked = Instant::now();
-        if !self.inquiry.is_strict() {
+        if !self.inquiry.asks_alone() {
             if let Some((found, origin)) = self.inquiry.ask().await.usable() {
                 return Ok(self.answer(found, origin, Some(leader)).into_response());
             }

@@ -46,6 +46,12 @@ impl Inquiry {
         self.core.strict_tier().is_some()
     }
 
+    /// Whether the request asks Redis by itself, rather than the one who leads its flight: where an
+    /// answer needs the clock's word, or where nothing near could answer while that one calls.
+    pub(crate) fn asks_alone(&self) -> bool {
+        self.is_strict() || self.core.shared.responses.is_off()
+    }
+
     pub(crate) fn wanted(&self) -> Wanted<'_> {
         Wanted {
             shared: &self.core.shared,

@@ -156,6 +156,7 @@ async fn a_response_whose_making_began_before_an_invalidation_is_not_shown_after
         let answer = client.await.unwrap();
         assert_eq!(answer.text(), "call 1", "its own client gets it");
         settle().await;
+        landed().await;
         world.is_gone(&nodes, &posts).await;
     }
 }

@@ -1,10 +1,10 @@
-//! One cache, five places to keep its responses: what a route says holds in each of them.
+//! One cache, six places to keep its responses: what a route says holds in each of them.
 //!
 //! Every behaviour is run for two *nodes* of one service. In memory they are one cache; elsewhere they
-//! are two, which share nothing but Redis: a single server, with the near tier relaxed, strict or off,
-//! and a Cluster of three. What one of them stores the other serves, and what one of them invalidates
-//! the other shows no more: a strict one from the moment that the invalidation has returned, a relaxed
-//! one moments later.
+//! are two, which share nothing but Redis: a single server, relaxed or strict, with the near tier or
+//! without, and a Cluster of three. What one of them stores the other serves, and what one of them
+//! invalidates the other shows no more: a strict one from the moment that the invalidation has
+//! returned, a relaxed one moments later.
 
 #![cfg(feature = "redis")]
 
@@ -25,6 +25,7 @@ macro_rules! everywhere {
         everywhere! { redis Redis: $($behaviour)* }
         everywhere! { strict Strict: $($behaviour)* }
         everywhere! { far Far: $($behaviour)* }
+        everywhere! { lax Lax: $($behaviour)* }
         everywhere! { cluster Cluster: $($behaviour)* }
     };
     ($module:ident $place:ident: $($behaviour:ident)*) => {

@@ -85,3 +85,31 @@ async fn a_relaxed_route_answers_for_the_grace_and_after_it_what_it_has_just_mad
     send(&layer(&cache), &origin, posts.clone()).await;
     served(&layer(&cache), &posts).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_strict_request_is_not_given_what_began_before_an_invalidation_that_it_came_after() {
+    let server = Server::start();
+    let a = patient(&server, |b| b.strict(true)).await;
+    let b = patient(&server, |b| b).await;
+    let posts = get("/posts", &[]);
+    for _ in 0..20 {
+        let (origin, permits) = Origin::gated(0, numbered);
+        let first = spawn(&layer(&a), &origin, posts.clone());
+        eventually(|| async { origin.calls() == 1 }).await;
+        // The first node will not be told, and is none the wiser for a moment.
+        server.cli(&["client", "kill", "type", "pubsub"]);
+        let _ = b.invalidate_tag("posts").await;
+        let second = spawn(&layer(&a), &origin, posts.clone());
+        let misses = shared(&a).misses;
+        for _ in 0..20 {
+            if shared(&a).misses > misses {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        permits.add_permits(9);
+        assert_eq!(first.await.unwrap().text(), "call 1");
+        assert_eq!(second.await.unwrap().text(), "call 2");
+        let _ = b.invalidate_tag("posts").await;
+    }
+}

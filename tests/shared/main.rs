@@ -10,6 +10,7 @@ mod server;
 mod support;
 
 mod cancelling;
+mod deadline;
 mod deploys;
 mod grace;
 mod leases;

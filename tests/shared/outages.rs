@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use futures_util::TryFutureExt;
 use larder::{Cache, Redis};
 
 use crate::nodes::*;
@@ -272,4 +273,35 @@ async fn invalidations_by_handlers_during_an_outage_are_sent_when_it_is_over() {
         "a shutdown waits for it"
     );
     service.is_shown_everywhere().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_leaves_when_redis_has_heard_what_it_invalidates() {
+    use tower::{Layer, ServiceExt};
+    let server = Server::start();
+    let patient = || Redis::builder(server.url()).deadline(LONG).build().unwrap();
+    let a = connected(patient(), |b| b).await;
+    let b = connected(patient(), |b| b.strict(true)).await;
+    let posts = get("/posts", &[]);
+    for cached in [false, true] {
+        send(&layer(&b), &Origin::counting(), posts.clone()).await;
+        let handler = Origin::new(|_| {
+            let mut response = status(204);
+            response
+                .extensions_mut()
+                .insert(larder::Invalidate::tag("posts"));
+            response
+        });
+        let rename = request("PUT", "/rename", &[], "");
+        server.freeze();
+        let answer = match cached {
+            false => tokio::spawn(a.watch().layer(handler).oneshot(rename).map_ok(drop)),
+            true => tokio::spawn(layer(&a).layer(handler).oneshot(rename).map_ok(drop)),
+        };
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!answer.is_finished());
+        server.thaw();
+        answer.await.unwrap().unwrap();
+        assert!(ask(&layer(&b), &posts).await.is_none());
+    }
 }

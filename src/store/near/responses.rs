@@ -186,6 +186,11 @@ impl Responses {
         Insertion::Stored
     }
 
+    /// Whether nothing is kept here.
+    pub(crate) fn is_off(&self) -> bool {
+        self.off
+    }
+
     /// Whether a variant with these fields would find room beside the others that are still worth
     /// keeping.
     pub(crate) fn has_room(

@@ -29,8 +29,8 @@ if what == 'renew' then
 end
 
 redis.call('DEL', lease)
--- A server that is full does not take this, and a user may not be allowed to publish: the lease ends all
--- the same, and whoever waits finds out with the next poll.
+-- A server that is full may not take this, and a user may not be allowed to publish: the lease has ended
+-- all the same, and whoever waits finds out with the next poll.
 if what == 'stored' then redis.pcall('SET', lease, STORED, 'PX', REMEMBERED) end
 redis.pcall('PUBLISH', channel, what .. ' ' .. lease)
 return 1

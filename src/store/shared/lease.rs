@@ -40,7 +40,8 @@ const POLL: (Duration, Duration) = (Duration::from_millis(60), Duration::from_mi
 /// Who makes the response.
 pub(crate) enum Taken {
     Mine(Lease),
-    /// A response was stored since the caller looked: look again.
+    /// A response was stored since the caller looked: look again. Whoever finds nothing then (it
+    /// was purged, or is another variant) asks again, as one who looked after that.
     Stored,
     Theirs(Waiting),
     /// Nobody knows: make it.

@@ -68,6 +68,13 @@ pub(crate) struct Query<'a> {
     pub(crate) limit: Duration,
 }
 
+impl Query<'_> {
+    /// What is left for a further trip of a look-up that began then.
+    fn left(&self, since: Instant) -> Duration {
+        self.limit.saturating_sub(since.elapsed())
+    }
+}
+
 /// What lies under a name.
 enum Lying {
     Response(StoredResponse),
@@ -104,10 +111,12 @@ impl Responses {
     }
 
     async fn fetch(&self, query: Query<'_>) -> Result<StoredResponse, Miss> {
+        let since = Instant::now();
         let mut vary = self.selecting(query, query.vary.unwrap_or_default());
         for _ in 0..2 {
             let place = self.driver.keys().entry(query.key, &vary);
-            let answer = self.driver.redis().get_within(&place, query.limit).await;
+            let left = query.left(since);
+            let answer = self.driver.redis().get_within(&place, left).await;
             let found = answer.map_err(Miss::NoAnswer)?.ok_or(Miss::Absent)?;
             match self.read(&place, query, found)? {
                 Lying::Response(stored) => return Ok(stored),
@@ -119,13 +128,14 @@ impl Responses {
 
     /// The strict look-up: the clock's header comes with the response.
     pub(crate) async fn strict(&self, query: Query<'_>) -> Found {
+        let since = Instant::now();
         let mut vary = self.selecting(query, query.vary.unwrap_or_default());
         for _ in 0..2 {
             let Some(before) = self.driver.before() else {
                 return Found::Nothing(Miss::Unsound);
             };
             let place = self.driver.keys().entry(query.key, &vary);
-            let read = match self.fetch_with_header(&place, query.limit).await {
+            let read = match self.fetch_with_header(&place, query.left(since)).await {
                 Ok((Some(found), header)) => self.read(&place, query, found).map(|v| (v, header)),
                 Ok((None, _)) => Err(Miss::Absent),
                 Err(why) => Err(Miss::NoAnswer(why)),
@@ -133,7 +143,7 @@ impl Responses {
             match read {
                 Ok((Lying::Response(stored), header)) => {
                     return self
-                        .judge(before, &header, Arc::new(stored), query.limit)
+                        .judge(before, &header, Arc::new(stored), query.left(since))
                         .await;
                 }
                 Ok((Lying::Varies(names), _)) => vary = self.selecting(query, &names),
@@ -151,8 +161,12 @@ impl Responses {
         };
         let clock = self.driver.keys().clock();
         let question = getrange(clock, 0, HEADER_LENGTH);
+        let since = Instant::now();
         match self.driver.redis().run(clock, question, limit).await {
-            Ok(header) => self.judge(before, bytes(&header), stored, limit).await,
+            Ok(header) => {
+                let left = limit.saturating_sub(since.elapsed());
+                self.judge(before, bytes(&header), stored, left).await
+            }
             Err(why) => Found::Nothing(Miss::NoAnswer(why)),
         }
     }
@@ -265,7 +279,8 @@ impl Responses {
         let window = times.stale_while_revalidate.max(times.stale_if_error);
         let lifetime = times.fresh_until.plus(window).since(now);
         let (keys, redis) = (self.driver.keys(), self.driver.redis());
-        let place = keys.entry(stored.key(), stored.vary());
+        let digest = keys::digest(stored.key(), stored.vary());
+        let place = keys.of(digest);
         let Some(wrapped) = self.envelope.wrap(&place, stored) else {
             return;
         };
@@ -277,24 +292,19 @@ impl Responses {
             let record = record(stored.vary().iter().map(|field| &field.name));
             values.push((keys.entry(stored.key(), &[]), Bytes::from(record)));
         }
-        let index = self.index.clone();
-        let digest = keys::digest(stored.key(), stored.vary());
-        let tags: Vec<_> = match index {
-            Some(_) => stored.indexed_tags().collect(),
-            None => Vec::new(),
-        };
+        let indexed = self.index.clone();
+        let indexed = indexed.map(|index| (index, stored.indexed_tags().collect::<Vec<_>>()));
         redis.store(&place, move |storing| async move {
-            let mut lies_there = true;
             for (place, value) in values {
-                lies_there = lies_there && storing.set(&place, value, lifetime).await;
+                if !storing.set(&place, value, lifetime).await {
+                    return; // the lease ends without a response
+                }
             }
-            match lease {
-                Some(lease) if lies_there => lease.stored(),
-                _ => {}
+            if let Some(lease) = lease {
+                lease.stored();
             }
-            match index {
-                Some(index) if lies_there => index.add(digest, &tags, lifetime).await,
-                _ => {}
+            if let Some((index, tags)) = indexed {
+                index.add(digest, &tags, lifetime).await;
             }
         });
     }
