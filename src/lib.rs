@@ -53,6 +53,9 @@
 
 pub mod cache;
 mod clock;
+#[cfg(feature = "compress")]
+#[allow(dead_code, unused_imports, reason = "the rooms that use it follow")]
+mod coding;
 mod error;
 mod header;
 mod policy;
@@ -69,6 +72,8 @@ pub use cache::{
     Invalidated, NoStore, Stats, Tags,
 };
 pub use clock::{Clock, ManualClock};
+#[cfg(feature = "compress")]
+pub use coding::Coding;
 pub use error::{ConfigError, KeyError};
 pub use policy::decision::{Decision, Forward, Reason};
 

@@ -8,6 +8,9 @@ pub(crate) mod decision;
 pub(crate) mod freshness;
 pub(crate) mod invalidation;
 pub(crate) mod key;
+#[cfg(feature = "compress")]
+#[allow(dead_code, reason = "the rooms that use it follow")]
+pub(crate) mod negotiation;
 pub(crate) mod request;
 pub(crate) mod reuse;
 pub(crate) mod stored;
