@@ -54,8 +54,9 @@
 pub mod cache;
 mod clock;
 #[cfg(feature = "compress")]
-#[allow(dead_code, unused_imports, reason = "the rooms that use it follow")]
 mod coding;
+#[cfg(feature = "compress")]
+pub mod compress;
 mod error;
 mod header;
 mod policy;
@@ -74,6 +75,8 @@ pub use cache::{
 pub use clock::{Clock, ManualClock};
 #[cfg(feature = "compress")]
 pub use coding::Coding;
+#[cfg(feature = "compress")]
+pub use compress::CompressLayer;
 pub use error::{ConfigError, KeyError};
 pub use policy::decision::{Decision, Forward, Reason};
 

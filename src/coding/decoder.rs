@@ -92,6 +92,7 @@ impl Decoder {
 }
 
 fn codec(coding: Coding) -> Option<Box<dyn DecodeV2 + Send>> {
+    #[allow(unused_imports, reason = "it depends on the features")]
     use compression_codecs as codecs;
     match coding {
         #[cfg(feature = "gzip")]

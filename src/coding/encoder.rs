@@ -109,6 +109,7 @@ fn window(size: Option<u64>) -> u32 {
     reason = "it depends on the features"
 )]
 fn codec(coding: Coding, levels: &Levels, size: Option<u64>) -> Option<Box<dyn EncodeV2 + Send>> {
+    #[allow(unused_imports, reason = "it depends on the features")]
     use compression_codecs as codecs;
     match coding {
         #[cfg(feature = "gzip")]

@@ -15,8 +15,16 @@ pub(crate) use encoder::{Encoder, Levels};
 
 use crate::policy::negotiation::PREFERENCE;
 
+/// How much is encoded at a time, in bytes, before other tasks have their turn: about a millisecond.
+pub(crate) const PIECE: usize = 64 << 10;
+
+/// In an answer that no layer further out encodes: its route is per user, and did not say that it may
+/// be compressed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Uncoded;
+
 /// Whether a coding's feature is on.
-pub(crate) const fn is_available(coding: Coding) -> bool {
+pub(crate) fn is_available(coding: Coding) -> bool {
     match coding {
         Coding::Brotli => cfg!(feature = "br"),
         Coding::Zstd => cfg!(feature = "zstd"),

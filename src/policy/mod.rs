@@ -5,6 +5,8 @@
 //! and the tests alike.
 
 pub(crate) mod decision;
+#[cfg(feature = "compress")]
+pub(crate) mod encoding;
 pub(crate) mod freshness;
 pub(crate) mod invalidation;
 pub(crate) mod key;
