@@ -293,7 +293,9 @@ mod in_a_stack {
             .service(handler());
         answers(service).await;
         let stats = cache.stats();
-        assert_eq!((stats.misses, stats.hits), (2, 2));
+        // With a coding of its own, the cache asks for one form and makes the other.
+        let calls = if cfg!(feature = "gzip") { 1 } else { 2 };
+        assert_eq!((stats.misses, stats.hits), (calls, 4 - calls));
     }
 
     #[tokio::test]

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Response, StatusCode};
+use http::{request, Method, Response, StatusCode};
 use http_body::Body;
 
 use super::body::ResponseBody;
+use super::coded::{self, Making};
 use super::core::Core;
 use super::status::{self, Written};
 use crate::clock::Timestamp;
@@ -19,10 +20,28 @@ use crate::store::interned::{self, CACHE_STATUS};
 
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
+/// What an answer from store is made for.
+#[derive(Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) headers: &'a HeaderMap,
+}
+
+impl<'a> Asker<'a> {
+    pub(crate) fn of(request: &'a request::Parts) -> Self {
+        Self {
+            method: &request.method,
+            headers: &request.headers,
+        }
+    }
+}
+
 /// An answer from store that is decided and not yet written: small to hand around, and written where
 /// it is wanted.
 pub(crate) struct Hit {
+    /// In the form that answers, whose content may still be in the making.
     stored: Arc<StoredResponse>,
+    making: Option<Arc<Making>>,
     age: Written,
     /// None where the route does not show it.
     status: Option<Written>,
@@ -35,16 +54,20 @@ impl Hit {
         core: &Core,
         stored: Arc<StoredResponse>,
         decision: &Decision,
-        method: &Method,
+        asker: Asker<'_>,
         now: Timestamp,
     ) -> Self {
         note(core, decision);
         let shows_status = core.route.cache_status;
+        let head_request = *asker.method == Method::HEAD;
+        let wanted = core.codings.wanted(asker.headers);
+        let (stored, making) = coded::form(core, stored, wanted, head_request);
         Self {
             age: status::age(now.since(stored.times().born).as_secs()),
             status: shows_status.then(|| core.shared.status.field(decision)),
-            head_request: *method == Method::HEAD,
+            head_request,
             stored,
+            making,
         }
     }
 
@@ -53,14 +76,14 @@ impl Hit {
         core: &Core,
         stored: Arc<StoredResponse>,
         left: Duration,
-        method: &Method,
+        asker: Asker<'_>,
         now: Timestamp,
     ) -> Self {
         let decision = Decision::Hit {
             ttl: ttl_parameter(Ok(left)),
             detail: None,
         };
-        Self::new(core, stored, &decision, method, now)
+        Self::new(core, stored, &decision, asker, now)
     }
 
     /// Writes the answer, for `GET` or (without the content) for `HEAD`.
@@ -68,11 +91,14 @@ impl Hit {
     pub(crate) fn into_response<B: Body>(self) -> Response<ResponseBody<B>> {
         let mut headers = fields(&self.stored, &self.age, self.status.as_deref());
         let status = self.stored.status();
-        let body = if self.head_request {
-            tell_length(&self.stored, &mut headers);
-            ResponseBody::whole(bytes::Bytes::new())
-        } else {
-            ResponseBody::stored(self.stored)
+        let body = match (self.head_request, self.making) {
+            (true, None) => {
+                tell_length(&self.stored, &mut headers);
+                ResponseBody::whole(bytes::Bytes::new())
+            }
+            (true, Some(_)) => ResponseBody::whole(bytes::Bytes::new()),
+            (false, None) => ResponseBody::stored(self.stored),
+            (false, Some(making)) => ResponseBody::made(making),
         };
         let (mut parts, ()) = Response::new(()).into_parts();
         parts.status = status;

@@ -25,6 +25,7 @@ use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 use pin_project_lite::pin_project;
 
+use super::coded::Making;
 use super::publish::{Publication, Published};
 use crate::policy::decision::Reason;
 use crate::policy::stored::StoredResponse;
@@ -42,6 +43,8 @@ pin_project! {
     enum Kind<B: Body> {
         Passed { #[pin] body: B },
         Stored { response: Option<Arc<StoredResponse>> },
+        // A form of a stored response, read while it is made.
+        Made { making: Arc<Making>, next: usize },
         Whole { body: Bytes },
         Copied { fill: Arc<Mutex<Fill<B>>> },
     }
@@ -63,6 +66,13 @@ impl<B: Body> ResponseBody<B> {
             kind: Kind::Stored {
                 response: Some(response),
             },
+        }
+    }
+
+    /// The content of a form that is being made.
+    pub(crate) fn made(making: Arc<Making>) -> Self {
+        Self {
+            kind: Kind::Made { making, next: 0 },
         }
     }
 
@@ -96,7 +106,7 @@ where
     ) -> (Self, Option<Published>) {
         let mut fill = Fill::new(body, publication);
         while fill.copy.is_some() && fill.pull(cx).is_ready() {}
-        let published = fill.published;
+        let published = fill.published.take();
         if let Some(body) = fill.take_whole() {
             return (Self::whole(body), published);
         }
@@ -144,6 +154,10 @@ impl<B: Body> Body for ResponseBody<B> {
                 let body = response.take().map(|response| response.body());
                 Poll::Ready(body.and_then(only_frame))
             }
+            KindProjection::Made { making, next } => {
+                let chunk = making.poll_chunk(next, cx);
+                chunk.map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
+            }
             KindProjection::Whole { body } => Poll::Ready(only_frame(std::mem::take(body))),
             KindProjection::Copied { fill } => fill.lock().poll_client(cx),
         }
@@ -154,6 +168,7 @@ impl<B: Body> Body for ResponseBody<B> {
             Kind::Passed { body } => body.is_end_stream(),
             Kind::Whole { body } => body.is_empty(),
             Kind::Stored { response } => remaining(response) == 0,
+            Kind::Made { making, next } => making.is_over(*next),
             Kind::Copied { fill } => fill.lock().is_end_stream(),
         }
     }
@@ -163,6 +178,7 @@ impl<B: Body> Body for ResponseBody<B> {
             Kind::Passed { body } => body.size_hint(),
             Kind::Whole { body } => SizeHint::with_exact(body.len() as u64),
             Kind::Stored { response } => SizeHint::with_exact(remaining(response)),
+            Kind::Made { .. } => SizeHint::default(),
             Kind::Copied { fill } => fill.lock().size_hint(),
         }
     }
@@ -174,6 +190,7 @@ impl<B: Body> fmt::Debug for ResponseBody<B> {
             Kind::Passed { .. } => "ResponseBody::Passed",
             Kind::Whole { .. } => "ResponseBody::Whole",
             Kind::Stored { .. } => "ResponseBody::Stored",
+            Kind::Made { .. } => "ResponseBody::Made",
             Kind::Copied { .. } => "ResponseBody::Copied",
         })
     }

@@ -9,19 +9,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{header, request, response, Method, Request, Response, StatusCode};
+use http::{header, request, response, HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body;
 use tower_service::Service;
 
-use super::answer::{self, Hit};
+use super::answer::{self, Asker, Hit};
 use super::body::{Answer, ResponseBody};
+use super::coded::{self, Coding};
 use super::collapse::{Leader, Outcome};
 use super::core::Core;
 use super::future::{carry_out, EnclosedBy};
 use super::keyed;
 use super::lookup::Missing;
 use super::lookup::Plan;
-use super::publish::{is_lasting, is_worth_keeping, Filing, Publication};
+use super::publish::{is_lasting, is_worth_keeping, Filing, Publication, Published};
 use super::signals::{CacheFor, NoStore, Tags};
 use crate::clock::Timestamp;
 use crate::policy::decision::{Decision, Reason};
@@ -64,6 +65,7 @@ impl Call {
         if core.route.narrow {
             keyed::narrow(&core.route, &mut parts);
         }
+        core.codings.ask_for_identity(&mut parts.headers);
         parts.extensions.insert(EnclosedBy::new(&core.shared));
         let call = inner.call(Request::from_parts(parts, body));
         let answered = match &self.leader {
@@ -78,13 +80,19 @@ impl Call {
             }
         }
         let status = answered.as_ref().ok().map(|(parts, _)| parts.status);
-        let stale = instead_of_error(&core, &self.missing, &method, status);
+        let asker = Asker {
+            method: &method,
+            headers: &filing.request,
+        };
+        let stale = instead_of_error(&core, &self.missing, asker, status);
         if let Some(response) = stale.await {
             return Ok(response);
         }
         let (mut parts, body) = answered?;
         let signals = Signals::take(&core, &mut parts, tags_complete);
-        let terms = self.terms(&method, &mut parts, &signals, request_time);
+        let mut terms = self.terms(&method, &mut parts, &signals, request_time);
+        let size = size_of_content(&method, &parts, &body);
+        core.codings.settle(&mut parts, size, &mut terms);
         let body = self
             .store_or_pass(&mut parts, body, filing, &signals, terms)
             .await;
@@ -136,10 +144,19 @@ impl Call {
         R::Error: Send,
     {
         let prepared = terms.and_then(|terms| prepare(&mut filing, parts, &body, signals, terms));
+        let wanted = self.core.codings.wanted(&filing.request);
         let (body, stored, refusal) = match prepared {
             Ok((head, declared)) => {
                 let publication = Publication::new(filing, head, declared, self.leader);
-                copy(body, publication, declared).await
+                match copy(body, publication).await {
+                    (body, None) => (body, declared.is_some(), None),
+                    (body, Some(Err(reason))) => (body, false, reason),
+                    (body, Some(Ok(stored))) => {
+                        let wanted = wanted.filter(|_| !self.in_background);
+                        let coded = in_coding(&self.core, stored, wanted, &mut parts.headers);
+                        (coded.unwrap_or(body), true, None)
+                    }
+                }
             }
             Err(reason) => {
                 refuse(&filing, self.leader, reason, parts.status);
@@ -198,7 +215,7 @@ fn file(core: &Arc<Core>, plan: &Plan, parts: &request::Parts) -> (Filing, bool)
 async fn instead_of_error<R: Body>(
     core: &Core,
     missing: &Missing,
-    method: &Method,
+    asker: Asker<'_>,
     status: Option<StatusCode>,
 ) -> Option<Response<ResponseBody<R>>> {
     if status.is_some_and(|status| !matches!(status.as_u16(), 500 | 502 | 503 | 504)) {
@@ -213,7 +230,7 @@ async fn instead_of_error<R: Body>(
         detail: Some(Reason::StaleIfError),
     };
     let now = core.shared.clock.now();
-    Some(Hit::new(core, stored, &decision, method, now).into_response())
+    Some(Hit::new(core, stored, &decision, asker, now).into_response())
 }
 
 /// The stale response that may answer after a failed call.
@@ -292,28 +309,49 @@ fn prepare<B: Body>(
     Ok((head, declared))
 }
 
+/// The length of the content that `GET` has, where it is known. The body of an answer to `HEAD` is
+/// empty and says nothing of it.
+fn size_of_content<B: Body>(method: &Method, parts: &response::Parts, body: &B) -> Option<u64> {
+    let field = parts.headers.get(header::CONTENT_LENGTH);
+    let said = field.and_then(|value| value.to_str().ok()?.parse().ok());
+    match *method == Method::HEAD {
+        true => said,
+        false => body.size_hint().exact().or(said),
+    }
+}
+
+/// Answers with a response that was stored before it was answered, in the coding that its client wants.
+fn in_coding<B: Body>(
+    core: &Core,
+    stored: Arc<StoredResponse>,
+    wanted: Option<Coding>,
+    headers: &mut HeaderMap,
+) -> Option<ResponseBody<B>> {
+    let coding = wanted?;
+    let (form, making) = coded::form(core, Arc::clone(&stored), wanted, false);
+    if Arc::ptr_eq(&form, &stored) {
+        return None;
+    }
+    coded::describe(headers, coding);
+    Some(match making {
+        Some(making) => ResponseBody::made(making),
+        None => ResponseBody::stored(form),
+    })
+}
+
 /// Starts copying a body. Whether it is stored is known when it has ended already; before that, a
 /// declared length is taken as a promise.
-async fn copy<B>(
-    body: B,
-    publication: Publication,
-    declared: Option<u64>,
-) -> (ResponseBody<B>, bool, Option<Reason>)
+async fn copy<B>(body: B, publication: Publication) -> (ResponseBody<B>, Option<Published>)
 where
     B: Body + Send + 'static,
     B::Error: Send,
 {
     let mut parts = Some((body, publication));
-    let (body, published) = std::future::poll_fn(|cx| {
+    std::future::poll_fn(|cx| {
         let (body, publication) = parts.take().expect("this future is ready at once");
         std::task::Poll::Ready(ResponseBody::copied(body, publication, cx))
     })
-    .await;
-    match published {
-        None => (body, declared.is_some(), None),
-        Some(Ok(())) => (body, true, None),
-        Some(Err(reason)) => (body, false, reason),
-    }
+    .await
 }
 
 /// Ends the flight of a response that is not stored.

@@ -8,7 +8,7 @@ use http_body::Body;
 use sha2::{Digest, Sha256};
 use tower_service::Service;
 
-use super::answer::{self, Hit};
+use super::answer::{self, Asker, Hit};
 use super::body::ResponseBody;
 use super::core::Core;
 use super::exchange::{Begun, Exchange};
@@ -51,7 +51,7 @@ where
     let body = K::rebuild(content).expect("a route with `key_body` is keyed by content");
     let mut response = match consult(&core, &parts, class, facts, Some(&digest)) {
         Ok(Consulted::Fresh { stored, left, now }) => {
-            Hit::fresh(&core, stored, left, &parts.method, now).into_response()
+            Hit::fresh(&core, stored, left, Asker::of(&parts), now).into_response()
         }
         Ok(Consulted::Otherwise(found, plan)) => {
             match Exchange::begin(core, inner, parts, body, *plan, found) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::header::HeaderValue;
 
+use super::coded::Codings;
 use super::collapse::Flights;
 use super::limits::Limits;
 use super::route::Route;
@@ -22,15 +23,18 @@ pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
     pub(crate) route: Route,
     pub(crate) default_cache_control: HeaderValue,
+    pub(crate) codings: Codings,
 }
 
 impl Core {
     pub(crate) fn new(shared: Arc<Shared>, route: Route) -> Arc<Self> {
         let default_cache_control = route.default_cache_control();
+        let codings = Codings::of(&shared, &route);
         Arc::new(Self {
             shared,
             route,
             default_cache_control,
+            codings,
         })
     }
 
@@ -65,6 +69,12 @@ pub(crate) struct Shared {
     pub(crate) flights: Arc<Flights>,
     pub(crate) uncacheable: Uncacheable,
     pub(crate) counters: Counters,
+    #[cfg(feature = "compress")]
+    pub(crate) codings: Vec<crate::coding::Coding>,
+    #[cfg(feature = "compress")]
+    pub(crate) levels: crate::coding::Levels,
+    #[cfg(feature = "compress")]
+    pub(crate) makings: super::coded::Makings,
 }
 
 /// Who says which responses still hold.

@@ -28,9 +28,7 @@ pin_project! {
     pub struct ResponseFuture<F, B: Body, E> {
         #[pin]
         stage: Stage<F, B, E>,
-        // Whether another layer of the same cache waits for this answer. It must not store it: it
-        // does not know the tags and the fence of what this one keeps.
-        enclosed: bool,
+        marks: Marks,
     }
 }
 
@@ -46,29 +44,62 @@ pin_project! {
 }
 
 impl<F, B: Body, E> ResponseFuture<F, B, E> {
-    pub(crate) fn stored(hit: Hit, enclosed: bool) -> Self {
+    pub(crate) fn stored(hit: Hit, marks: Marks) -> Self {
         Self {
             stage: Stage::Stored { hit: Some(hit) },
-            enclosed,
+            marks,
         }
     }
 
-    pub(crate) fn forward(future: F, after: After, enclosed: bool) -> Self {
+    pub(crate) fn forward(future: F, after: After, marks: Marks) -> Self {
         Self {
             stage: Stage::Forwarded { future, after },
-            enclosed,
+            marks,
         }
     }
 
     pub(crate) fn boxed(
         future: impl Future<Output = Result<Response<ResponseBody<B>>, E>> + Send + 'static,
-        enclosed: bool,
+        marks: Marks,
     ) -> Self {
         Self {
             stage: Stage::Awaited {
                 future: Box::pin(future),
             },
-            enclosed,
+            marks,
+        }
+    }
+}
+
+/// What an answer tells the layers it passes on its way out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Marks {
+    /// Whether another layer of the same cache waits for this answer. It must not store it: it does
+    /// not know the tags and the fence of what this one keeps.
+    enclosed: bool,
+    /// Whether the answer may hold a secret of its user's, whose length a coding would tell.
+    uncoded: bool,
+}
+
+impl Marks {
+    pub(crate) fn of(core: &Core, request: &request::Parts) -> Self {
+        Self {
+            enclosed: EnclosedBy::is_in(request, &core.shared),
+            uncoded: core.route.user.is_some() && !core.codings.are_on(),
+        }
+    }
+
+    fn is_empty(self) -> bool {
+        !self.enclosed && !self.uncoded
+    }
+
+    fn put_into(self, extensions: &mut http::Extensions) {
+        if self.enclosed {
+            extensions.insert(NoStore);
+        }
+        if self.uncoded {
+            #[cfg(feature = "compress")]
+            extensions.insert(crate::coding::Uncoded);
         }
     }
 }
@@ -82,7 +113,7 @@ impl EnclosedBy {
         Self(Arc::clone(shared))
     }
 
-    pub(crate) fn is_in(request: &request::Parts, shared: &Arc<Shared>) -> bool {
+    fn is_in(request: &request::Parts, shared: &Arc<Shared>) -> bool {
         let outer = request.extensions.get::<Self>();
         outer.is_some_and(|outer| Arc::ptr_eq(&outer.0, shared))
     }
@@ -102,7 +133,7 @@ where
             let (heard, answer) = match this.stage.as_mut().project() {
                 StageProjection::Stored { hit } => {
                     let hit = hit.take().expect(POLLED_AGAIN);
-                    if !*this.enclosed {
+                    if this.marks.is_empty() {
                         // Written where it is returned: a response is large to move.
                         return Poll::Ready(Ok(hit.into_response()));
                     }
@@ -122,9 +153,7 @@ where
             };
             this.stage.set(Stage::Telling { heard, answer });
         };
-        if *this.enclosed {
-            response.extensions_mut().insert(NoStore);
-        }
+        this.marks.put_into(response.extensions_mut());
         Poll::Ready(Ok(response))
     }
 }

@@ -18,7 +18,11 @@ use super::status::{CacheStatus, MAX_NAME};
 use super::uncacheable::Uncacheable;
 use super::watch::WatchLayer;
 use crate::clock::Clock;
+#[cfg(feature = "compress")]
+use crate::coding::{self, Coding, Levels};
 use crate::error::ConfigError;
+#[cfg(feature = "compress")]
+use crate::policy::encoding::Rules;
 use crate::store::invalidation::InvalidationClock;
 use crate::store::near::{Responses, Settings};
 use crate::store::shared::Tier;
@@ -127,6 +131,10 @@ pub struct CacheBuilder {
     buckets: u32,
     near: bool,
     strict: Option<bool>,
+    #[cfg(feature = "compress")]
+    codings: Vec<Coding>,
+    #[cfg(feature = "compress")]
+    levels: Levels,
     #[cfg(feature = "redis")]
     pub(crate) tier: SharedSettings,
 }
@@ -152,6 +160,10 @@ impl CacheBuilder {
             buckets: 16,
             near: true,
             strict: None,
+            #[cfg(feature = "compress")]
+            codings: coding::available(),
+            #[cfg(feature = "compress")]
+            levels: Levels::default(),
             #[cfg(feature = "redis")]
             tier: SharedSettings::default(),
         }
@@ -263,6 +275,22 @@ impl CacheBuilder {
         self
     }
 
+    /// The codings that responses are kept in, where a route does not say otherwise; see
+    /// [`CacheLayer::codings`]. Default: those whose features are on, in the order br, zstd, gzip.
+    #[cfg(feature = "compress")]
+    pub fn codings(mut self, codings: impl IntoIterator<Item = Coding>) -> Self {
+        self.codings = codings.into_iter().collect();
+        self
+    }
+
+    /// How hard a coding tries, once per response: gzip 1 to 9 (default 6), br 0 to 11 (default 4), zstd
+    /// 1 to 22 (default 3). Numbers beyond these count as the nearest.
+    #[cfg(feature = "compress")]
+    pub fn coding_level(mut self, coding: Coding, level: i32) -> Self {
+        self.levels.set(coding, level);
+        self
+    }
+
     /// Where the cache takes the time from; for tests. Default: the system's clock.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -301,6 +329,12 @@ impl CacheBuilder {
             flights: Flights::new(),
             uncacheable: Uncacheable::new(),
             counters: Counters::default(),
+            #[cfg(feature = "compress")]
+            codings: self.codings,
+            #[cfg(feature = "compress")]
+            levels: self.levels,
+            #[cfg(feature = "compress")]
+            makings: super::coded::Makings::default(),
         };
         Ok(Cache {
             shared: Arc::new(shared),
@@ -331,6 +365,10 @@ impl CacheBuilder {
                 "a cache that keeps nothing in memory needs Redis",
                 "`.near(false).redis(redis)`, or no `.near(false)`",
             ));
+        }
+        #[cfg(feature = "compress")]
+        if let Some(error) = Rules::new(self.codings.clone()).unavailable(coding::is_available) {
+            return Err(error);
         }
         if self.namespace.len() >= limits.key.min(1 << 16) {
             return Err(ConfigError::new(

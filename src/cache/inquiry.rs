@@ -9,7 +9,7 @@ use http_body::Body;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::answer::{self, Hit};
+use super::answer::{self, Asker, Hit};
 use super::ask::{Wanted, Word};
 use super::body::ResponseBody;
 use super::call::stale_on_error;
@@ -243,8 +243,8 @@ impl Inquiry {
             detail,
         };
         let now = self.core.shared.clock.now();
-        let method = &self.parts.method;
-        let hit = Hit::new(&self.core, Arc::clone(&stored), &decision, method, now);
+        let asker = Asker::of(&self.parts);
+        let hit = Hit::new(&self.core, Arc::clone(&stored), &decision, asker, now);
         (hit, stored, refreshes)
     }
 
@@ -258,7 +258,7 @@ impl Inquiry {
             detail,
         };
         let now = self.core.shared.clock.now();
-        Hit::new(&self.core, stored, &decision, &self.parts.method, now)
+        Hit::new(&self.core, stored, &decision, Asker::of(&self.parts), now)
     }
 
     /// The client wants a stored response or none (RFC 9111 §5.2.1.7).

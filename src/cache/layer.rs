@@ -303,6 +303,22 @@ impl<K> CacheLayer<K> {
         self
     }
 
+    /// The codings that this route's responses are kept in, the most wanted first. Default: those of
+    /// [`CacheBuilder::codings`](crate::CacheBuilder::codings), and none on a route
+    /// [per user](Self::per_user): name them here if no answer of it
+    /// [holds a secret](crate::compress#secrets) beside what a stranger can choose.
+    ///
+    /// The handler is asked for `Accept-Encoding: identity`, and each coding is made of its answer the
+    /// first time that a client wants it. None are made of content below 600 bytes, of types that are
+    /// not text or its like, or against `no-transform`; what the handler has encoded is stored as it came. With
+    /// `.codings([])` codings are left to the handler: its responses are stored for each
+    /// `Accept-Encoding` if their `Vary` names it.
+    #[cfg(feature = "compress")]
+    pub fn codings(mut self, codings: impl IntoIterator<Item = crate::Coding>) -> Self {
+        self.route.codings = Some(codings.into_iter().collect());
+        self
+    }
+
     /// Whether answers carry `Cache-Status` (RFC 9211). Default: yes.
     pub fn cache_status(mut self, on: bool) -> Self {
         self.route.cache_status = on;

@@ -123,6 +123,11 @@ mod answer;
 mod ask;
 mod body;
 mod call;
+#[cfg(feature = "compress")]
+mod coded;
+#[cfg(not(feature = "compress"))]
+#[path = "coded/absent.rs"]
+mod coded;
 mod collapse;
 mod compute;
 mod content;

@@ -88,8 +88,8 @@ fn stored_lines(headers: &HeaderMap) -> (&'static HeaderMap, Vec<(HeaderName, He
     interned::split(stored.map(|(name, value)| (name.clone(), value.clone())))
 }
 
-/// Whether a response was stored, or why not, where there is a reason to give.
-pub(crate) type Published = Result<(), Option<Reason>>;
+/// The response as it was stored, or why it was not, where there is a reason to give.
+pub(crate) type Published = Result<Arc<StoredResponse>, Option<Reason>>;
 
 /// A response in the making, with the flight that waits for it.
 pub(crate) struct Publication {
@@ -130,7 +130,7 @@ impl Publication {
     pub(crate) fn publish(mut self, body: &[Bytes]) -> Published {
         let lease = self.leader.as_mut().and_then(Leader::take_lease);
         let (outcome, published) = match store(&self.filing, self.head, body, lease) {
-            Ok(stored) => (Outcome::Published(stored), Ok(())),
+            Ok(stored) => (Outcome::Published(Arc::clone(&stored)), Ok(stored)),
             Err(reason) => (Outcome::Failed, Err(Some(reason))),
         };
         if let Some(leader) = self.leader {

@@ -9,6 +9,8 @@ use http::header::{HeaderName, HeaderValue};
 use http::{request, response, StatusCode};
 
 use super::limits::Limits;
+#[cfg(feature = "compress")]
+use crate::coding::Coding;
 use crate::error::{ConfigError, KeyError};
 use crate::policy::key::QueryRule;
 use crate::policy::storing::{never_stored, Rules};
@@ -55,6 +57,9 @@ pub(crate) struct Route {
     pub(crate) cache_status: bool,
     pub(crate) skip_if: Vec<RequestTest>,
     pub(crate) store_if: Vec<ResponseTest>,
+    /// Those of the cache where `None`.
+    #[cfg(feature = "compress")]
+    pub(crate) codings: Option<Vec<Coding>>,
 }
 
 /// What clients and caches downstream may do with the answers of a route.
@@ -133,6 +138,8 @@ impl Route {
             cache_status: true,
             skip_if: Vec::new(),
             store_if: Vec::new(),
+            #[cfg(feature = "compress")]
+            codings: None,
         }
     }
 
@@ -151,7 +158,25 @@ impl Route {
         self.validate_times()?;
         self.validate_users()?;
         self.validate_keys()?;
+        #[cfg(feature = "compress")]
+        self.validate_codings()?;
         self.validate_sizes(limits)
+    }
+
+    #[cfg(feature = "compress")]
+    fn validate_codings(&self) -> Result<(), ConfigError> {
+        let Some(codings) = &self.codings else {
+            return Ok(());
+        };
+        if !codings.is_empty() && self.vary_on.contains(&http::header::ACCEPT_ENCODING) {
+            return Err(ConfigError::new(
+                "a route whose responses are stored for each `Accept-Encoding` leaves codings to its handler",
+                "`.codings([..])` without `.vary_on(ACCEPT_ENCODING)`, or the other one alone",
+            ));
+        }
+        let rules = crate::policy::encoding::Rules::new(codings.clone());
+        let unavailable = rules.unavailable(crate::coding::is_available);
+        unavailable.map_or(Ok(()), Err)
     }
 
     fn validate_times(&self) -> Result<(), ConfigError> {

@@ -9,12 +9,12 @@ use http::{request, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::answer::Hit;
+use super::answer::{Asker, Hit};
 use super::body::ResponseBody;
 use super::content;
 use super::core::Core;
 use super::exchange::{Begun, Exchange};
-use super::future::{After, EnclosedBy, ResponseFuture};
+use super::future::{After, Marks, ResponseFuture};
 use super::invalidate::Address;
 use super::keyed::{self, HeadKeyed, KeyedBy};
 use super::lookup::{consult, Consulted, Lookup, Plan};
@@ -84,11 +84,11 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (parts, body) = request.into_parts();
-        let enclosed = EnclosedBy::is_in(&parts, &self.core.shared);
+        let marks = Marks::of(&self.core, &parts);
         // A hit is found out from references: moving a head costs as much as reading it.
         match self.decide(&parts, &body) {
-            Decided::Fresh(hit) => ResponseFuture::stored(hit, enclosed),
-            otherwise => self.go_on(otherwise, parts, body, enclosed),
+            Decided::Fresh(hit) => ResponseFuture::stored(hit, marks),
+            otherwise => self.go_on(otherwise, parts, body, marks),
         }
     }
 }
@@ -115,7 +115,8 @@ impl<S, K> CacheService<S, K> {
         }
         match consult(&self.core, parts, class, facts, None) {
             Ok(Consulted::Fresh { stored, left, now }) => {
-                Decided::Fresh(Hit::fresh(&self.core, stored, left, &parts.method, now))
+                let asker = Asker::of(parts);
+                Decided::Fresh(Hit::fresh(&self.core, stored, left, asker, now))
             }
             Ok(Consulted::Otherwise(found, plan)) => Decided::Otherwise(found, plan),
             Err(reason) => Decided::Forward(Decision::because(Forward::Bypass, reason)),
@@ -129,7 +130,7 @@ impl<S, K> CacheService<S, K> {
         decided: Decided,
         parts: request::Parts,
         body: ReqBody,
-        enclosed: bool,
+        marks: Marks,
     ) -> ServiceFuture<S, ReqBody, ResBody>
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone + Send + 'static,
@@ -143,18 +144,18 @@ impl<S, K> CacheService<S, K> {
         ResBody::Error: Send,
     {
         match decided {
-            Decided::Fresh(hit) => ResponseFuture::stored(hit, enclosed),
-            Decided::Forward(decision) => self.forward(parts, body, decision, enclosed),
+            Decided::Fresh(hit) => ResponseFuture::stored(hit, marks),
+            Decided::Forward(decision) => self.forward(parts, body, decision, marks),
             Decided::ByContent(class, facts) => {
                 let (core, inner) = (Arc::clone(&self.core), self.take_inner());
                 let call = content::call::<S, K, _, _>(core, inner, parts, body, class, facts);
-                ResponseFuture::boxed(call, enclosed)
+                ResponseFuture::boxed(call, marks)
             }
             Decided::Otherwise(found, plan) => {
                 let (core, inner) = (Arc::clone(&self.core), self.take_inner());
                 match Exchange::begin(core, inner, parts, body, *plan, found) {
-                    Begun::Answered(hit) => ResponseFuture::stored(hit, enclosed),
-                    Begun::Asking(exchange) => ResponseFuture::boxed(exchange.run(), enclosed),
+                    Begun::Answered(hit) => ResponseFuture::stored(hit, marks),
+                    Begun::Asking(exchange) => ResponseFuture::boxed(exchange.run(), marks),
                 }
             }
         }
@@ -181,7 +182,7 @@ impl<S, K> CacheService<S, K> {
         parts: request::Parts,
         body: B,
         decision: Decision,
-        enclosed: bool,
+        marks: Marks,
     ) -> ServiceFuture<S, B, R>
     where
         S: Service<Request<B>, Response = Response<R>>,
@@ -196,6 +197,6 @@ impl<S, K> CacheService<S, K> {
             After::new(core, decision, Some(Address::of(&parts)))
         };
         let future = self.inner.call(Request::from_parts(parts, body));
-        ResponseFuture::forward(future, after, enclosed)
+        ResponseFuture::forward(future, after, marks)
     }
 }

@@ -30,6 +30,8 @@ pub struct Stats {
     pub invalidations: u64,
     /// Refreshes run in the background.
     pub refreshes: u64,
+    /// Times that a stored response was put into a content coding.
+    pub encoded: u64,
     /// Stored responses that made room for others.
     pub evicted: u64,
     /// Stored responses now.
@@ -52,9 +54,11 @@ pub(crate) enum Counted {
     Stored,
     Invalidation,
     Refresh,
+    #[cfg_attr(not(feature = "compress"), allow(dead_code))]
+    Encoding,
 }
 
-const KINDS: usize = 8;
+const KINDS: usize = 9;
 /// The first threads of a process have a stripe each, the others share the rest.
 const STRIPES: usize = 64;
 const OWNED: usize = 48;
@@ -140,6 +144,7 @@ impl Counters {
             stored: self.total(Counted::Stored),
             invalidations: self.total(Counted::Invalidation),
             refreshes: self.total(Counted::Refresh),
+            encoded: self.total(Counted::Encoding),
             ..Stats::default()
         }
     }

@@ -139,13 +139,17 @@ pub(crate) fn is_stream(media_type: &str) -> bool {
 
 /// Names `Accept-Encoding` in `Vary` (RFC 9110 §12.5.5), unless it stands there already.
 pub(crate) fn tell_vary(headers: &mut HeaderMap) {
-    let lines = headers.get_all(header::VARY).iter();
-    let is_named = lines
-        .flat_map(|line| list::members(line.as_bytes()))
-        .any(|name| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding"));
-    if !is_named {
+    if !varies(headers) {
         headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
     }
+}
+
+/// Whether `Vary` says that a response differs by what codings a client accepts.
+pub(crate) fn varies(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::VARY).iter();
+    lines
+        .flat_map(|line| list::members(line.as_bytes()))
+        .any(|name| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding"))
 }
 
 /// Fields that describe the bytes without the coding. Digests are of the content as it is sent, or of

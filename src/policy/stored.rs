@@ -10,6 +10,8 @@
 //! ```
 
 use std::ops::Range;
+#[cfg(feature = "compress")]
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +20,8 @@ use http::{HeaderMap, StatusCode};
 
 use super::tag::TagHash;
 use crate::clock::Timestamp;
+#[cfg(feature = "compress")]
+use crate::header::accept_encoding::Coding;
 use crate::header::vary;
 
 /// The invalidation clock as it stood before the inner service was called.
@@ -93,6 +97,22 @@ pub(crate) struct StoredResponse {
     times: Times,
     status: StatusCode,
     implicit: u8,
+    /// The same content in the codings that clients asked for. They answer where this response may,
+    /// and go where it goes.
+    #[cfg(feature = "compress")]
+    forms: Box<[Form]>,
+    /// Whether it is one that is encoded, once somebody asked.
+    #[cfg(feature = "compress")]
+    suits: OnceLock<bool>,
+}
+
+/// A stored response in a coding.
+#[cfg(feature = "compress")]
+#[derive(Clone, Debug)]
+pub(crate) struct Form {
+    pub(crate) coding: Coding,
+    /// `None` where the coding saves nothing, or what it makes has no room.
+    pub(crate) response: Option<Arc<StoredResponse>>,
 }
 
 impl StoredResponse {
@@ -144,6 +164,10 @@ impl StoredResponse {
             times: head.times,
             status: head.status,
             implicit: head.implicit,
+            #[cfg(feature = "compress")]
+            forms: Box::default(),
+            #[cfg(feature = "compress")]
+            suits: OnceLock::new(),
         }
     }
 
@@ -224,11 +248,86 @@ impl StoredResponse {
             + size_of_val::<[_]>(&self.tags)
             + vary
             + Self::OVERHEAD;
+        #[cfg(feature = "compress")]
+        let bytes = bytes + self.weight_of_forms();
         bytes as u64
     }
 
     /// What the store's own table, the tag index and the allocator add, rounded up.
     const OVERHEAD: usize = 160;
+}
+
+#[cfg(feature = "compress")]
+impl StoredResponse {
+    /// What is known of this response in a coding.
+    pub(crate) fn form(&self, coding: Coding) -> Option<&Form> {
+        self.forms.iter().find(|form| form.coding == coding)
+    }
+
+    /// Whether it is one that is encoded; asked once.
+    pub(crate) fn suits(&self, ask: impl FnOnce(&Self) -> bool) -> bool {
+        *self.suits.get_or_init(|| ask(self))
+    }
+
+    /// This response with one form more. Both share their bytes.
+    pub(crate) fn with_form(&self, form: Form) -> Self {
+        let others = self
+            .forms
+            .iter()
+            .filter(|other| other.coding != form.coding);
+        Self {
+            buffer: self.buffer.clone(),
+            key: self.key.clone(),
+            body: self.body.clone(),
+            common: self.common,
+            lines: self.lines.clone(),
+            vary: self.vary.clone(),
+            tags: self.tags.clone(),
+            fence: self.fence,
+            times: self.times,
+            status: self.status,
+            implicit: self.implicit,
+            forms: others.cloned().chain([form.clone()]).collect(),
+            suits: self.suits.clone(),
+        }
+    }
+
+    /// Whether the other is the same response, perhaps with other forms.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        self.address() == other.address()
+    }
+
+    /// Where its bytes lie: no other response that lives has this address.
+    pub(crate) fn address(&self) -> usize {
+        self.buffer.as_ptr() as usize
+    }
+
+    /// A response with other fields and other content, and else all that this one has: what reaches
+    /// this one reaches that one.
+    pub(crate) fn derive(
+        &self,
+        common: &'static HeaderMap,
+        lines: Vec<(HeaderName, HeaderValue)>,
+        body: &[Bytes],
+    ) -> Option<Self> {
+        let head = Head {
+            status: self.status,
+            common,
+            lines,
+            vary: self.vary.to_vec(),
+            tags: self.tags.to_vec(),
+            implicit: self.implicit,
+            fence: self.fence,
+            times: self.times,
+        };
+        Self::assemble(self.key(), head, body)
+    }
+
+    fn weight_of_forms(&self) -> usize {
+        let weight = |form: &Form| form.response.as_ref().map_or(0, |form| form.weight());
+        let forms: u64 = self.forms.iter().map(weight).sum();
+        size_of_val::<[_]>(&self.forms) + usize::try_from(forms).unwrap_or(usize::MAX / 2)
+    }
 }
 
 /// The fields that select a variant, with the request's values (RFC 9111 §4.1).

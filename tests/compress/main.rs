@@ -7,5 +7,6 @@ mod support;
 mod codings;
 
 mod answers;
+mod cached;
 mod requests;
 mod streams;

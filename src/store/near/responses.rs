@@ -10,7 +10,11 @@ use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 
 use super::TagIndex;
+#[cfg(feature = "compress")]
+use crate::header::accept_encoding::Coding;
 use crate::policy::key::same_key;
+#[cfg(feature = "compress")]
+use crate::policy::stored::Form;
 use crate::policy::stored::{StoredResponse, VaryField};
 use crate::policy::tag::TagHash;
 
@@ -184,6 +188,42 @@ impl Responses {
         });
         self.replace(place, before.is_some(), kept);
         Insertion::Stored
+    }
+
+    /// What is known by now of a form of a response that is stored here.
+    #[cfg(feature = "compress")]
+    pub(crate) fn form(&self, place: u64, of: &StoredResponse, coding: Coding) -> Option<Form> {
+        let slot = self.slots.peek(&place)?;
+        let stored = slot
+            .responses()
+            .iter()
+            .find(|stored| stored.is_same_as(of))?;
+        stored.form(coding).cloned()
+    }
+
+    /// Keeps a form of a response that is stored here, for as long as the response. One for which there
+    /// is no room leaves a note that it is not worth making.
+    #[cfg(feature = "compress")]
+    pub(crate) fn keep_form(&self, place: u64, of: &StoredResponse, form: Form) {
+        let _writing = self.writer(place).lock();
+        let Some(before) = self.slots.peek(&place) else {
+            return;
+        };
+        let mut all = before.responses().to_vec();
+        let Some(at) = all.iter().position(|stored| stored.is_same_as(of)) else {
+            return; // it went, and its forms with it
+        };
+        let coding = form.coding;
+        all[at] = Arc::new(all[at].with_form(form));
+        let weight: u64 = all.iter().map(|stored| stored.weight()).sum();
+        if weight > self.slot {
+            let no_room = Form {
+                coding,
+                response: None,
+            };
+            all[at] = Arc::new(all[at].with_form(no_room));
+        }
+        self.replace(place, true, all);
     }
 
     /// Whether nothing is kept here.

@@ -1,0 +1,184 @@
+//! Stored responses in the codings that clients ask for, each made once.
+//!
+//! The handler is asked for the identity form, whoever asks first; what clients want of codings is
+//! dealt with here, so it neither splits the store nor calls the handler again. A form is made when a
+//! client asks for it, kept with the response it is of (it answers where that one may, weighs on it,
+//! and goes where it goes), and from then on an answer like any other: a hit runs no encoder.
+//!
+//! ```text
+//!  hit ─► wanted coding ─┬─ none, or not one of these ─► identity form
+//!                        ├─ kept ─────────────────────► that form
+//!                        ├─ being made ───────────────► as it is made
+//!                        └─ not made yet ─┬─ up to 64 KiB ─► made at once
+//!                                         └─ more ─────────► made on a blocking thread, sent as it is made
+//! ```
+//!
+//! Redis keeps identity forms alone: each process makes the codings that its own clients want.
+
+mod making;
+
+use std::sync::Arc;
+
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
+use http::{response, HeaderMap, HeaderName, HeaderValue};
+
+pub(crate) use making::{Making, Makings};
+
+use super::core::{Core, Shared};
+use super::route::Route;
+pub(crate) use crate::coding::Coding;
+use crate::coding::Levels;
+use crate::header::accept_encoding::AcceptEncoding;
+use crate::header::first_line;
+use crate::policy::decision::Reason;
+use crate::policy::encoding::{self, Rules};
+use crate::policy::negotiation::{negotiate, Wanted};
+use crate::policy::stored::StoredResponse;
+use crate::policy::storing::Terms;
+use crate::store::interned;
+
+/// The codings of one route.
+pub(crate) struct Codings {
+    rules: Rules,
+    levels: Levels,
+}
+
+impl Codings {
+    /// What the route says, or else the cache. Routes per user have none unless they say so (BREACH,
+    /// see [`compress`](crate::compress#secrets)), nor those that vary on what a client accepts.
+    pub(crate) fn of(shared: &Shared, route: &Route) -> Self {
+        let by_itself = route.user.is_none() && !route.vary_on.contains(&ACCEPT_ENCODING);
+        let offered = match &route.codings {
+            Some(codings) => codings.clone(),
+            None if by_itself => shared.codings.clone(),
+            None => Vec::new(),
+        };
+        Self {
+            rules: Rules::new(offered),
+            levels: shared.levels,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn are_on(&self) -> bool {
+        !self.rules.offered.is_empty()
+    }
+
+    /// The coding that a request wants, if it wants one.
+    #[inline]
+    pub(crate) fn wanted(&self, request: &HeaderMap) -> Option<Coding> {
+        match self.are_on() {
+            true => self.negotiated(request),
+            false => None,
+        }
+    }
+
+    fn negotiated(&self, request: &HeaderMap) -> Option<Coding> {
+        let line = first_line(&ACCEPT_ENCODING, request)?;
+        let accepted = if request.len() == request.keys_len() {
+            let mut accepted = AcceptEncoding::default();
+            accepted.read(line.as_bytes());
+            accepted
+        } else {
+            AcceptEncoding::parse(request)
+        };
+        match negotiate(&accepted, &self.rules.offered) {
+            Wanted::Coded(coding) => Some(coding),
+            Wanted::Identity | Wanted::Nothing => None,
+        }
+    }
+
+    /// Asks the handler for the identity form: every coding can be made of it. A request that says
+    /// nothing of codings gets that form as it is.
+    pub(crate) fn ask_for_identity(&self, request: &mut HeaderMap) {
+        if self.are_on() && request.contains_key(ACCEPT_ENCODING) {
+            request.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+    }
+
+    /// Names `Accept-Encoding` in the `Vary` of what clients get in several codings, and takes it from
+    /// what the response is stored by: whatever they accept, they are answered from this one. A response
+    /// that has a coding already is stored as it came.
+    pub(crate) fn settle(
+        &self,
+        parts: &mut response::Parts,
+        size: Option<u64>,
+        terms: &mut Result<Terms, Reason>,
+    ) {
+        if !self.are_on() || parts.headers.contains_key(CONTENT_ENCODING) {
+            return;
+        }
+        match terms {
+            Ok(terms) => terms.vary.retain(|name| *name != ACCEPT_ENCODING),
+            Err(Reason::Head) => {} // the fields are those of GET
+            Err(_) => return,
+        }
+        let is_short = size.is_some_and(|size| size < self.rules.least);
+        if !is_short && self.rules.suit(parts.status, &parts.headers) {
+            encoding::tell_vary(&mut parts.headers);
+        }
+    }
+
+    fn suit(&self, stored: &StoredResponse) -> bool {
+        let headers = fields(stored);
+        stored.body_length() >= self.rules.least
+            && encoding::varies(&headers) // or who has this one would be given the other
+            && self.rules.suit(stored.status(), &headers)
+    }
+}
+
+/// The form in which a stored response answers, and the making of it where that has not ended. Then
+/// the form has its fields, and no content yet.
+#[inline]
+pub(crate) fn form(
+    core: &Core,
+    stored: Arc<StoredResponse>,
+    wanted: Option<Coding>,
+    head_request: bool,
+) -> (Arc<StoredResponse>, Option<Arc<Making>>) {
+    let Some(coding) = wanted else {
+        return (stored, None);
+    };
+    if let Some(form) = stored.form(coding) {
+        return (form.response.clone().unwrap_or(stored), None);
+    }
+    if core.shared.responses.is_off() || !stored.suits(|stored| core.codings.suit(stored)) {
+        return (stored, None); // or each hit would make it anew
+    }
+    making::begin(
+        &core.shared,
+        stored,
+        coding,
+        &core.codings.levels,
+        head_request,
+    )
+}
+
+/// All fields of a stored response.
+fn fields(stored: &StoredResponse) -> HeaderMap {
+    let own = stored.lines().iter().map(|(name, value)| (name, value));
+    let lines = interned::lines(stored.common()).chain(own);
+    lines
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .fold(HeaderMap::new(), |mut headers, (name, value)| {
+            headers.append(name, value);
+            headers
+        })
+}
+
+/// The fields of a stored response in a coding.
+fn coded_fields(
+    stored: &StoredResponse,
+    coding: Coding,
+) -> (&'static HeaderMap, Vec<(HeaderName, HeaderValue)>) {
+    let mut headers = fields(stored);
+    encoding::tell_vary(&mut headers);
+    encoding::describe(&mut headers, coding);
+    let lines = headers.iter();
+    interned::split(lines.map(|(name, value)| (name.clone(), value.clone())))
+}
+
+/// Makes the fields of an answer that is on its way those of a form.
+pub(crate) fn describe(headers: &mut HeaderMap, coding: Coding) {
+    encoding::describe(headers, coding);
+}
