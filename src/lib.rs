@@ -29,9 +29,10 @@
 //! # The walk
 //!
 //! A request meets the layers in this order, and each can be used alone. **cache** answers what is
-//! known; what it does not know it forwards, once for all who ask, and remembers if that is safe. The
-//! rooms that belong beside it (a limiter before it; compression and conditional requests behind it)
-//! are not built yet.
+//! known, in the coding that is asked for; what it does not know it forwards, once for all who ask, and
+//! remembers if that is safe. **compress** encodes what is not cached, and leaves alone what the cache
+//! has encoded, so it can stand around a whole router. The rooms that belong beside them (a limiter
+//! before, conditional requests behind) are not built yet.
 //!
 //! # What cannot happen
 //!
@@ -47,6 +48,7 @@
 //! | feature | default | what it adds |
 //! | --- | --- | --- |
 //! | `axum` | yes | keys follow `OriginalUri` and tags `MatchedPath`; [`Tags`], [`CacheFor`], [`NoStore`] and [`Invalidate`] can be returned beside a response |
+//! | `gzip`, `br`, `zstd` | no | answers in these codings, made by `CompressLayer` or [kept by the cache](cache#codings); `zstd` needs a C compiler |
 //! | `redis` | no | [responses and invalidations shared](cache#shared-between-processes) by all processes with one Redis: a server, a Cluster, or behind Sentinels |
 //! | `redis-tls` | no | `rediss://` URLs |
 //! | `encryption` | no | seals what is stored in Redis (AES-256-GCM) |

@@ -70,6 +70,26 @@
 //! Invalidate after the change is committed. If a lagging replica of your database may still answer
 //! the old value, invalidate a second time once it has caught up.
 //!
+//! # Codings
+//!
+//! With a feature that makes one (`gzip`, `br`, `zstd`), a stored response answers in the coding that a
+//! client weighs most (RFC 9110 §12.5.3). A coding is made once, when the first client wants it, and kept with
+//! the response, in its memory and for its time; a hit runs no encoder, and the handler is called once
+//! however many codings clients want.
+//!
+//! - The handler is asked for `Accept-Encoding: identity` instead of what the client accepts, and the
+//!   field does not split the store. What it has encoded all the same is stored as it came.
+//! - All forms have `Vary: Accept-Encoding`; a strong `ETag` is weak on the coded ones.
+//! - Up to 64 KiB are encoded at once. More is encoded on a blocking thread, and sent as it is made to all who ask
+//!   meanwhile.
+//! - Left as they are: less than 600 bytes, types that are not text or its like, `no-transform`, what a
+//!   coding does not shorten, and routes per user unless they name their codings
+//!   (see "Secrets" in the module `compress`).
+//! - A body that streams, or outgrows the limit, passes as the handler wrote it; a
+//!   `CompressLayer` around the router encodes it, and leaves alone what comes from here encoded.
+//! - Redis keeps one form of a response; each process makes the codings that its clients want. With
+//!   [`near(false)`](CacheBuilder::near) nothing is encoded here, as it could not be kept.
+//!
 //! # Shared between processes
 //!
 //! With feature `redis`, `CacheBuilder::redis` puts Redis behind the memory of each process. A

@@ -2,6 +2,9 @@
 
 #![cfg(feature = "redis")]
 
+#[cfg(all(feature = "gzip", feature = "br", feature = "zstd"))]
+#[path = "../support/codings.rs"]
+mod codings;
 #[path = "../support/drive.rs"]
 mod drive;
 #[path = "../support/server.rs"]
@@ -16,6 +19,8 @@ mod grace;
 mod leases;
 mod nodes;
 mod outages;
+#[cfg(all(feature = "gzip", feature = "br", feature = "zstd"))]
+mod representations;
 mod rubbish;
 #[cfg(feature = "encryption")]
 mod sealing;

@@ -41,7 +41,23 @@ use crate::store::interned;
 pub(crate) struct Codings {
     rules: Rules,
     levels: Levels,
+    /// What the lines of [`USUAL`] come to: reading one again and again would show in a hit.
+    usual: [Option<Coding>; USUAL.len()],
 }
+
+/// What browsers and the usual libraries send.
+const USUAL: [&str; 10] = [
+    "gzip, deflate, br, zstd",
+    "gzip, deflate, br",
+    "gzip, deflate",
+    "deflate, gzip, br, zstd",
+    "gzip, br",
+    "gzip",
+    "br",
+    "zstd",
+    "gzip, br, zstd",
+    "identity",
+];
 
 impl Codings {
     /// What the route says, or else the cache. Routes per user have none unless they say so (BREACH,
@@ -53,9 +69,11 @@ impl Codings {
             None if by_itself => shared.codings.clone(),
             None => Vec::new(),
         };
+        let usual = USUAL.map(|line| chosen(line.as_bytes(), &offered));
         Self {
             rules: Rules::new(offered),
             levels: shared.levels,
+            usual,
         }
     }
 
@@ -75,16 +93,15 @@ impl Codings {
 
     fn negotiated(&self, request: &HeaderMap) -> Option<Coding> {
         let line = first_line(&ACCEPT_ENCODING, request)?;
-        let accepted = if request.len() == request.keys_len() {
-            let mut accepted = AcceptEncoding::default();
-            accepted.read(line.as_bytes());
-            accepted
-        } else {
-            AcceptEncoding::parse(request)
-        };
-        match negotiate(&accepted, &self.rules.offered) {
-            Wanted::Coded(coding) => Some(coding),
-            Wanted::Identity | Wanted::Nothing => None,
+        let repeats = request.len() != request.keys_len();
+        if repeats && request.get_all(ACCEPT_ENCODING).iter().nth(1).is_some() {
+            return coding_of(&AcceptEncoding::parse(request), &self.rules.offered);
+        }
+        let line = line.as_bytes();
+        let known = USUAL.iter().position(|usual| usual.as_bytes() == line);
+        match known {
+            Some(known) => self.usual[known],
+            None => chosen(line, &self.rules.offered),
         }
     }
 
@@ -124,6 +141,20 @@ impl Codings {
         stored.body_length() >= self.rules.least
             && encoding::varies(&headers) // or who has this one would be given the other
             && self.rules.suit(stored.status(), &headers)
+    }
+}
+
+/// What one line comes to.
+fn chosen(line: &[u8], offered: &[Coding]) -> Option<Coding> {
+    let mut accepted = AcceptEncoding::default();
+    accepted.read(line);
+    coding_of(&accepted, offered)
+}
+
+fn coding_of(accepted: &AcceptEncoding, offered: &[Coding]) -> Option<Coding> {
+    match negotiate(accepted, offered) {
+        Wanted::Coded(coding) => Some(coding),
+        Wanted::Identity | Wanted::Nothing => None,
     }
 }
 
