@@ -16,6 +16,7 @@ mod grace;
 mod leases;
 mod nodes;
 mod outages;
+mod rights;
 mod rubbish;
 #[cfg(feature = "encryption")]
 mod sealing;

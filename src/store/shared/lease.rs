@@ -72,7 +72,7 @@ impl Leases {
         limit: Duration,
     ) -> Taken {
         self.listen();
-        let waiting = Waiting {
+        let mut waiting = Waiting {
             // Before it is asked for, so that no release is missed in between.
             waiter: self.waiters.register(&lease),
             leases: Arc::clone(self),
@@ -80,7 +80,11 @@ impl Leases {
             looked,
             left: Duration::ZERO,
         };
-        waiting.ask(limit).await
+        match waiting.ask(limit).await {
+            Ok(Some(taken)) => taken,
+            Ok(None) => Taken::Theirs(waiting),
+            Err(_) => Taken::Unknown,
+        }
     }
 
     /// Caches that never ask for a lease do not listen.
@@ -115,8 +119,11 @@ impl Waiting {
                 return Taken::Stored;
             }
             match self.ask(limit).await {
-                Taken::Theirs(still) => self = still,
-                taken => return taken,
+                Ok(Some(taken)) => return taken,
+                // A server that is slow for a moment must not make everybody work. Of one that is
+                // gone the breaker knows soon.
+                Ok(None) | Err(NoAnswer::TimedOut | NoAnswer::Busy) => {}
+                Err(_) => return Taken::Unknown,
             }
         }
     }
@@ -128,7 +135,8 @@ impl Waiting {
         }
     }
 
-    async fn ask(mut self, limit: Duration) -> Taken {
+    /// Asks for the lease once. `None` while it is another's.
+    async fn ask(&mut self, limit: Duration) -> Result<Option<Taken>, NoAnswer> {
         // Released by whoever stops waiting for the answer: nobody shall wait for a holder that does
         // not know of it.
         let mut lease = Lease::wanted(&self.leases, &self.lease);
@@ -137,22 +145,16 @@ impl Waiting {
         match answer {
             Ok(1) => {
                 lease.keep();
-                Taken::Mine(lease)
+                return Ok(Some(Taken::Mine(lease)));
             }
-            Ok(0) => {
-                lease.end = None;
-                Taken::Stored
-            }
-            Ok(left) => {
-                lease.end = None;
+            Err(NoAnswer::TimedOut) => {} // it may have been carried out all the same
+            _ => lease.end = None,
+        }
+        match answer? {
+            0 => Ok(Some(Taken::Stored)),
+            left => {
                 self.left = Duration::from_millis(left.unsigned_abs());
-                Taken::Theirs(self)
-            }
-            // It may have been carried out all the same.
-            Err(NoAnswer::TimedOut) => Taken::Unknown,
-            Err(_) => {
-                lease.end = None;
-                Taken::Unknown
+                Ok(None)
             }
         }
     }
