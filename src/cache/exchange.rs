@@ -19,7 +19,6 @@ use std::time::Duration;
 use http::{header, request, Method, Request, Response};
 use http_body::Body;
 use tokio::runtime::Handle;
-use tokio::time::Instant;
 use tower_service::Service;
 
 use super::answer::Hit;
@@ -69,6 +68,7 @@ where
             parts,
             plan,
             missing,
+            looked: _,
         } = self.inquiry;
         let call = Call {
             core,
@@ -118,6 +118,7 @@ where
                 parts,
                 plan,
                 missing,
+                looked: None,
             },
             inner,
             body,
@@ -207,18 +208,20 @@ where
     }
 
     /// Asks, and calls, for all who follow.
-    async fn lead(mut self: Box<Self>, leader: Leader, deadline: Duration) -> Answer<R, S::Error> {
-        let mut leader = leader;
+    async fn lead(
+        mut self: Box<Self>,
+        mut leader: Leader,
+        deadline: Duration,
+    ) -> Answer<R, S::Error> {
         if let Some(found) = self.inquiry.found_meanwhile().await {
             return Ok(self.answer(found, None, Some(leader)).into_response());
         }
-        let looked = Instant::now();
         if !self.inquiry.asks_alone() {
             if let Some((found, origin)) = self.inquiry.ask().await.usable() {
                 return Ok(self.answer(found, origin, Some(leader)).into_response());
             }
         }
-        match self.inquiry.turn(looked, deadline).await {
+        match self.inquiry.turn(deadline).await {
             Turn::Mine(Some(lease)) => leader.keep(lease),
             Turn::Mine(None) | Turn::Theirs => {}
             Turn::Found(found, origin) => {
@@ -277,7 +280,6 @@ where
 
     /// The refresh: what another process made meanwhile, or a call.
     async fn renew(mut self: Box<Self>, mut leader: Leader) {
-        let looked = Instant::now();
         if let Word::Found(Lookup::Fresh { stored, .. }, _) = self.inquiry.ask_others().await {
             let known = self.inquiry.missing.sample.as_ref();
             let made = stored.times().response_time;
@@ -285,7 +287,7 @@ where
                 return leader.finish(Outcome::Published(stored));
             }
         }
-        match self.inquiry.turn(looked, Duration::ZERO).await {
+        match self.inquiry.turn(Duration::ZERO).await {
             Turn::Mine(Some(lease)) => leader.keep(lease),
             Turn::Mine(None) => {}
             Turn::Found(Lookup::Fresh { stored, .. }, _) => {

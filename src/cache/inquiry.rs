@@ -30,6 +30,8 @@ pub(crate) struct Inquiry {
     pub(crate) parts: request::Parts,
     pub(crate) plan: Plan,
     pub(crate) missing: Missing,
+    /// When the shared tier was last asked for it.
+    pub(crate) looked: Option<Instant>,
 }
 
 /// Whose turn it is to call.
@@ -69,6 +71,7 @@ impl Inquiry {
         if said.is_some_and(wants_its_own) {
             return Word::Nothing;
         }
+        self.look();
         let word = self.wanted().ask(self.missing.sample.as_deref()).await;
         match word {
             Word::Found(Lookup::Missing(missing), _) => {
@@ -81,8 +84,15 @@ impl Inquiry {
         }
     }
 
+    fn look(&mut self) {
+        if self.core.route.collapse_processes {
+            self.looked = Some(Instant::now());
+        }
+    }
+
     /// Asks for what other processes have made, whatever is near.
-    pub(crate) async fn ask_others(&self) -> Word {
+    pub(crate) async fn ask_others(&mut self) -> Word {
+        self.look();
         let Some(tier) = self.core.shared.tier() else {
             return Word::Nothing;
         };
@@ -91,17 +101,17 @@ impl Inquiry {
     }
 
     /// Waits until this process is the one to call, where the route wants one call for all of them, or
-    /// until another one has stored what this request can use. `looked` is when it was last asked for.
+    /// until another one has stored what this request can use.
     ///
     /// Nobody waits beyond the deadline, nor who is called by somebody that others wait for.
-    pub(crate) async fn turn(&mut self, mut looked: Instant, deadline: Duration) -> Turn {
+    pub(crate) async fn turn(&mut self, deadline: Duration) -> Turn {
         let core = Arc::clone(&self.core);
         let (shared, wants) = (&core.shared, core.route.collapse_processes && !is_leading());
         let Some(tier) = shared.tier().filter(|_| wants) else {
             return Turn::Mine(None);
         };
         let give_up = shared.clock.now().plus(deadline);
-        let mut taken = self.lease(tier, looked).await;
+        let mut taken = self.lease(tier).await;
         loop {
             taken = match taken {
                 Taken::Mine(lease) => return Turn::Mine(Some(lease)),
@@ -115,11 +125,10 @@ impl Inquiry {
                     }
                 }
                 Taken::Stored => {
-                    looked = Instant::now();
                     if let Some((found, origin)) = self.ask().await.usable() {
                         return Turn::Found(found, origin);
                     }
-                    self.lease(tier, looked).await
+                    self.lease(tier).await
                 }
             };
             if shared.clock.now() >= give_up && !deadline.is_zero() {
@@ -128,7 +137,8 @@ impl Inquiry {
         }
     }
 
-    async fn lease(&self, tier: &Tier, looked: Instant) -> Taken {
+    async fn lease(&self, tier: &Tier) -> Taken {
+        let looked = self.looked.unwrap_or_else(Instant::now);
         let names = self.varying();
         let vary = selecting_fields(&names, &self.parts.headers);
         tier.lease(&self.plan.key, &vary, looked).await

@@ -29,8 +29,10 @@ use crate::store::shared::Deferral;
 pub struct Invalidated {
     /// How many stored responses were invalidated, each counted once. `None` without a tag index; with
     /// Redis also for everything and for a URI with a host or a query, which no index lists by
-    /// themselves, and when Redis does not answer. Beyond a thousand, what Redis counts is an upper
-    /// bound: responses that have expired are among them.
+    /// themselves.
+    ///
+    /// With Redis, those of all processes: beyond a thousand an upper bound, which responses that have
+    /// expired are part of; and while Redis does not answer, those of this process alone.
     pub entries: Option<u64>,
     /// Whether other processes will hear of it only later: Redis could not be told yet, and will be
     /// as soon as it is back. Here the responses are invalid in any case. Never in memory alone.
@@ -50,11 +52,12 @@ pub struct Invalidating {
     deferred: bool,
     heard: Option<oneshot::Sender<()>>,
     sweeps: Vec<Sweep>,
-    /// In memory alone: what the sweeps have met so far.
+    /// What the sweeps have met so far, in this process.
     entries: Option<u64>,
-    /// With a shared tier: what its index is asked for, and the question.
+    /// With a shared tier: what its index is asked for, the question, and the answer.
     listed: Vec<(Vec<TagHash>, Strength)>,
     counting: Option<Counting>,
+    counted: Option<u64>,
 }
 
 type Counting = Pin<Box<dyn Future<Output = Option<u64>> + Send>>;
@@ -81,6 +84,7 @@ pub(crate) fn start(shared: &Arc<Shared>, what: Vec<Invalidate>) -> Invalidating
         entries: Some(0),
         listed: Vec::new(),
         counting: None,
+        counted: None,
     };
     for one in what {
         shared.counters.count(Counted::Invalidation);
@@ -212,11 +216,7 @@ impl Invalidating {
     /// what a deferred invalidation has not reached yet must go on being listed.
     fn ask_index(&mut self) {
         let listed = std::mem::take(&mut self.listed);
-        if listed.is_empty() {
-            return;
-        }
-        if self.deferred {
-            self.entries = None;
+        if listed.is_empty() || self.deferred {
             return;
         }
         let shared = Arc::clone(&self.shared);
@@ -237,9 +237,7 @@ impl Invalidating {
         while let Some(sweep) = self.sweeps.last_mut() {
             while let Some(place) = sweep.places.next() {
                 let counted = sweep.visit(&self.shared, place);
-                if self.shared.tier().is_none() {
-                    self.entries = self.entries.map(|entries| entries + counted);
-                }
+                self.entries = self.entries.map(|entries| entries + counted);
                 turn -= 1;
                 if turn == 0 {
                     return false;
@@ -277,8 +275,7 @@ impl Future for Invalidating {
         }
         this.ask_index();
         if let Some(counting) = &mut this.counting {
-            let reached = ready!(counting.as_mut().poll(cx));
-            this.entries = this.entries.and(reached);
+            this.counted = ready!(counting.as_mut().poll(cx));
             this.counting = None;
         }
         if !this.sweep() {
@@ -286,7 +283,7 @@ impl Future for Invalidating {
             return Poll::Pending;
         }
         Poll::Ready(Invalidated {
-            entries: this.entries,
+            entries: this.entries.map(|near| this.counted.unwrap_or(near)),
             deferred: this.deferred,
         })
     }

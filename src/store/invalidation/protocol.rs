@@ -41,6 +41,8 @@ pub(crate) struct Mirror {
     /// Heartbeats that the mirror has not reached.
     beats: VecDeque<Beat>,
     journal: Journal,
+    /// When the latest invalidation of this process was entered.
+    invalidated_at: u64,
 }
 
 /// A run of messages that follow each other.
@@ -87,6 +89,7 @@ impl Mirror {
             ahead: None,
             beats: VecDeque::new(),
             journal: Journal::new(journal),
+            invalidated_at: 0,
         }
     }
 
@@ -207,9 +210,10 @@ impl Mirror {
     }
 
     /// An invalidation of this process: from here on it holds here. Send it, then tell how it went.
-    pub(crate) fn invalidate(&mut self, reach: Reach) -> Ticket {
+    pub(crate) fn invalidate(&mut self, reach: Reach, now: u64) -> Ticket {
+        self.invalidated_at = self.invalidated_at.max(now);
         if !self.undone(Correction::KeepOverlay) && !self.undone(Correction::InventNoNumber) {
-            self.view.overlay.add(&reach);
+            self.view.overlay.add(&reach, now);
         }
         self.journal.enter(reach)
     }
@@ -247,7 +251,7 @@ impl Mirror {
                     .replay()
                     .and_then(|(all, _)| self.journal.settle(all));
             } else {
-                overlay.add(&overflow.added);
+                overlay.add(&overflow.added, self.invalidated_at);
             }
             overflow
                 .dropped

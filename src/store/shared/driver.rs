@@ -149,7 +149,10 @@ impl Driver {
 
     /// Invalidates here and now, and tells Redis in a task that nobody's leaving cuts short.
     pub(crate) fn invalidate(self: &Arc<Self>, reach: Reach) -> Deferral {
-        let ticket = self.mirror.lock().invalidate(reach.clone());
+        let ticket = {
+            let mut mirror = self.mirror.lock();
+            mirror.invalidate(reach.clone(), self.time.now())
+        };
         let underway = Underway {
             driver: Arc::clone(self),
             ticket: Some(ticket),
