@@ -31,6 +31,7 @@ pub(crate) struct Hit {
 
 impl Hit {
     /// Answers with a stored response.
+    #[inline]
     pub(crate) fn new(
         core: &Core,
         stored: Arc<StoredResponse>,
@@ -49,6 +50,7 @@ impl Hit {
     }
 
     /// Answers with a response that is fresh for `left`.
+    #[inline]
     pub(crate) fn fresh(
         core: &Core,
         stored: Arc<StoredResponse>,
@@ -89,6 +91,7 @@ fn tell_length(stored: &StoredResponse, headers: &mut HeaderMap) {
 }
 
 /// The stored fields, with `Age`, and `Cache-Status` behind what caches nearer the origin wrote.
+#[inline]
 fn fields(stored: &StoredResponse, age: &HeaderValue, status: Option<&HeaderValue>) -> HeaderMap {
     let upstream = stored.lines().iter().any(|(name, _)| *name == CACHE_STATUS);
     let (own, behind) = match status {
@@ -119,6 +122,7 @@ pub(crate) fn settle(core: &Core, headers: &mut HeaderMap, decision: &Decision) 
 }
 
 /// Counts a decision and tells it to whoever listens.
+#[inline]
 fn note(core: &Core, decision: &Decision) {
     core.shared.counters.decided(decision);
     tracing::debug!(

@@ -49,6 +49,7 @@ mod sealed {
 }
 
 /// The target URI before any router stripped a prefix from it.
+#[inline]
 pub(crate) fn original_uri(parts: &request::Parts) -> &Uri {
     #[cfg(feature = "axum")]
     if let Some(original) = parts.extensions.get::<axum::extract::OriginalUri>() {
@@ -68,6 +69,7 @@ pub(crate) fn matched_pattern(parts: &request::Parts) -> Option<&str> {
 }
 
 /// The host a request names; a contradiction is an error.
+#[inline]
 pub(crate) fn host(parts: &request::Parts) -> Result<Option<&[u8]>, Reason> {
     let field = first_line(&header::HOST, &parts.headers).map(HeaderValue::as_bytes);
     let authority = original_uri(parts)
@@ -116,6 +118,7 @@ pub(crate) fn caches(route: &Route, method: &Method) -> bool {
     class_of(route, method).is_ok()
 }
 
+#[inline]
 fn class_of(route: &Route, method: &Method) -> Result<Class, Decision> {
     match *method {
         Method::GET | Method::HEAD => Ok(Class::Get),
@@ -146,6 +149,7 @@ static DESCRIPTIONS: [(header::HeaderName, Label); 3] = [
 ];
 
 /// Writes the key of a request into `out`. `content` is the digest of what keys it beside its head.
+#[inline]
 pub(crate) fn write_key(
     shared: &Shared,
     route: &Route,

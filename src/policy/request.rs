@@ -54,6 +54,7 @@ pub(crate) struct RequestFacts(u16);
 
 impl RequestFacts {
     /// Reads the fields once; a request has few, and a cache asks about many.
+    #[inline]
     pub(crate) fn read(headers: &HeaderMap) -> Self {
         let mut facts = Self::default();
         for name in headers.keys() {
@@ -72,6 +73,7 @@ impl RequestFacts {
     }
 
     /// Why no route looks such a request up, whatever it covers.
+    #[inline]
     pub(crate) fn bypass(self) -> Option<Reason> {
         const BYPASSED: [(Fact, Reason); 5] = [
             (Fact::Upgrade, Reason::Upgrade),

@@ -204,6 +204,7 @@ impl StoredResponse {
     }
 
     /// Whether this is the variant for these request fields (RFC 9111 §4.1).
+    #[inline]
     pub(crate) fn is_selected_by(&self, request: &HeaderMap) -> bool {
         self.vary.iter().all(|field| {
             vary::selecting_value_matches(&field.name, request, field.value.as_deref())

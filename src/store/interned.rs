@@ -133,6 +133,7 @@ fn with_places(lines: usize) -> HeaderMap {
 
 /// A copy of a common part with both places filled in. To look where they were put costs less than
 /// to search by name; should one not be there after all, the names decide.
+#[inline]
 pub(crate) fn filled(common: &HeaderMap, age: &HeaderValue, status: &HeaderValue) -> HeaderMap {
     let mut map = common.clone();
     let mut places = map.iter_mut();
