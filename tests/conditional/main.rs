@@ -9,7 +9,10 @@ mod support;
 #[cfg(feature = "axum")]
 mod axum;
 mod bodies;
+mod orders;
+mod ranges;
 mod reading;
+mod stored;
 mod writing;
 
 use std::convert::Infallible;
