@@ -53,6 +53,7 @@
 
 pub mod cache;
 mod clock;
+pub mod conditional;
 mod error;
 mod header;
 mod policy;
@@ -69,6 +70,7 @@ pub use cache::{
     Invalidated, NoStore, Stats, Tags,
 };
 pub use clock::{Clock, ManualClock};
+pub use conditional::ConditionalLayer;
 pub use error::{ConfigError, KeyError};
 pub use policy::decision::{Decision, Forward, Reason};
 

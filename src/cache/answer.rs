@@ -9,6 +9,7 @@ use http_body::Body;
 
 use super::body::ResponseBody;
 use super::core::Core;
+use super::selected::{select, Conditions, Representation, Selected};
 use super::status::{self, Written};
 use crate::clock::Timestamp;
 use crate::header::cache_control::{CacheControl, Fields};
@@ -27,6 +28,8 @@ pub(crate) struct Hit {
     /// None where the route does not show it.
     status: Option<Written>,
     head_request: bool,
+    /// What is sent in place of the whole; most requests want that.
+    selected: Option<Box<Selected>>,
 }
 
 impl Hit {
@@ -36,15 +39,20 @@ impl Hit {
         core: &Core,
         stored: Arc<StoredResponse>,
         decision: &Decision,
-        method: &Method,
+        conditions: Conditions<'_>,
         now: Timestamp,
     ) -> Self {
         note(core, decision);
         let shows_status = core.route.cache_status;
+        let selected = match conditions.facts.selects() {
+            false => None,
+            true => select(&conditions, &Representation::of(&stored, now), now).map(Box::new),
+        };
         Self {
             age: status::age(now.since(stored.times().born).as_secs()),
             status: shows_status.then(|| core.shared.status.field(decision)),
-            head_request: *method == Method::HEAD,
+            head_request: *conditions.method == Method::HEAD,
+            selected,
             stored,
         }
     }
@@ -55,20 +63,23 @@ impl Hit {
         core: &Core,
         stored: Arc<StoredResponse>,
         left: Duration,
-        method: &Method,
+        conditions: Conditions<'_>,
         now: Timestamp,
     ) -> Self {
         let decision = Decision::Hit {
             ttl: ttl_parameter(Ok(left)),
             detail: None,
         };
-        Self::new(core, stored, &decision, method, now)
+        Self::new(core, stored, &decision, conditions, now)
     }
 
     /// Writes the answer, for `GET` or (without the content) for `HEAD`.
     #[inline]
     pub(crate) fn into_response<B: Body>(self) -> Response<ResponseBody<B>> {
         let mut headers = fields(&self.stored, &self.age, self.status.as_deref());
+        if let Some(selected) = self.selected {
+            return selected.into_response(headers, || self.stored.body());
+        }
         let status = self.stored.status();
         let body = if self.head_request {
             tell_length(&self.stored, &mut headers);

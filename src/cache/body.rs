@@ -18,6 +18,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::vec;
 
 use bytes::{Buf, Bytes};
 use http::Response;
@@ -43,6 +44,7 @@ pin_project! {
         Passed { #[pin] body: B },
         Stored { response: Option<Arc<StoredResponse>> },
         Whole { body: Bytes },
+        Pieces { pieces: vec::IntoIter<Bytes> },
         Copied { fill: Arc<Mutex<Fill<B>>> },
     }
 }
@@ -70,6 +72,14 @@ impl<B: Body> ResponseBody<B> {
     pub(crate) fn whole(body: Bytes) -> Self {
         Self {
             kind: Kind::Whole { body },
+        }
+    }
+
+    /// Content that is there in pieces.
+    pub(crate) fn pieces(pieces: Vec<Bytes>) -> Self {
+        let pieces = pieces.into_iter();
+        Self {
+            kind: Kind::Pieces { pieces },
         }
     }
 }
@@ -145,6 +155,10 @@ impl<B: Body> Body for ResponseBody<B> {
                 Poll::Ready(body.and_then(only_frame))
             }
             KindProjection::Whole { body } => Poll::Ready(only_frame(std::mem::take(body))),
+            KindProjection::Pieces { pieces } => {
+                let piece = pieces.next();
+                Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+            }
             KindProjection::Copied { fill } => fill.lock().poll_client(cx),
         }
     }
@@ -154,6 +168,7 @@ impl<B: Body> Body for ResponseBody<B> {
             Kind::Passed { body } => body.is_end_stream(),
             Kind::Whole { body } => body.is_empty(),
             Kind::Stored { response } => remaining(response) == 0,
+            Kind::Pieces { pieces } => pieces.len() == 0,
             Kind::Copied { fill } => fill.lock().is_end_stream(),
         }
     }
@@ -163,6 +178,10 @@ impl<B: Body> Body for ResponseBody<B> {
             Kind::Passed { body } => body.size_hint(),
             Kind::Whole { body } => SizeHint::with_exact(body.len() as u64),
             Kind::Stored { response } => SizeHint::with_exact(remaining(response)),
+            Kind::Pieces { pieces } => {
+                let pieces = pieces.as_slice().iter();
+                SizeHint::with_exact(pieces.map(|piece| piece.len() as u64).sum())
+            }
             Kind::Copied { fill } => fill.lock().size_hint(),
         }
     }
@@ -173,6 +192,7 @@ impl<B: Body> fmt::Debug for ResponseBody<B> {
         f.write_str(match self.kind {
             Kind::Passed { .. } => "ResponseBody::Passed",
             Kind::Whole { .. } => "ResponseBody::Whole",
+            Kind::Pieces { .. } => "ResponseBody::Pieces",
             Kind::Stored { .. } => "ResponseBody::Stored",
             Kind::Copied { .. } => "ResponseBody::Copied",
         })

@@ -22,6 +22,7 @@ use super::keyed;
 use super::lookup::Missing;
 use super::lookup::Plan;
 use super::publish::{is_lasting, is_worth_keeping, Filing, Publication};
+use super::selected::Conditions;
 use super::signals::{CacheFor, NoStore, Tags};
 use crate::clock::Timestamp;
 use crate::policy::decision::{Decision, Reason};
@@ -78,7 +79,12 @@ impl Call {
             }
         }
         let status = answered.as_ref().ok().map(|(parts, _)| parts.status);
-        let stale = instead_of_error(&core, &self.missing, &method, status);
+        let conditions = Conditions {
+            method: &method,
+            headers: &filing.request,
+            facts: self.plan.facts,
+        };
+        let stale = instead_of_error(&core, &self.missing, conditions, status);
         if let Some(response) = stale.await {
             return Ok(response);
         }
@@ -112,7 +118,12 @@ impl Call {
             request_time,
             response_time: core.shared.clock.now(),
         };
-        let terms = storing::storing(&core.route.rules, &exchange);
+        let mut terms = storing::storing(&core.route.rules, &exchange);
+        // What says no to one client's condition or range is nobody else's answer, whatever the route
+        // says of that status.
+        if self.plan.facts.selects() && refuses_a_part(parts.status) {
+            terms = Err(Reason::Status);
+        }
         // What is not stored here is not to be guessed about downstream either; streams stay as they
         // are, and so do answers to unsafe methods.
         let guessable = is_safe(method) && terms != Err(Reason::EventStream);
@@ -142,7 +153,10 @@ impl Call {
                 copy(body, publication, declared).await
             }
             Err(reason) => {
-                refuse(&filing, self.leader, reason, parts.status);
+                // What one client gets in place of the whole tells nothing of the whole.
+                if !self.plan.facts.selects() {
+                    refuse(&filing, self.leader, reason, parts.status);
+                }
                 (ResponseBody::passed(body), false, Some(reason))
             }
         };
@@ -198,7 +212,7 @@ fn file(core: &Arc<Core>, plan: &Plan, parts: &request::Parts) -> (Filing, bool)
 async fn instead_of_error<R: Body>(
     core: &Core,
     missing: &Missing,
-    method: &Method,
+    conditions: Conditions<'_>,
     status: Option<StatusCode>,
 ) -> Option<Response<ResponseBody<R>>> {
     if status.is_some_and(|status| !matches!(status.as_u16(), 500 | 502 | 503 | 504)) {
@@ -213,7 +227,7 @@ async fn instead_of_error<R: Body>(
         detail: Some(Reason::StaleIfError),
     };
     let now = core.shared.clock.now();
-    Some(Hit::new(core, stored, &decision, method, now).into_response())
+    Some(Hit::new(core, stored, &decision, conditions, now).into_response())
 }
 
 /// The stale response that may answer after a failed call.
@@ -290,6 +304,10 @@ fn prepare<B: Body>(
         return Err(Reason::TooManyVariants);
     }
     Ok((head, declared))
+}
+
+const fn refuses_a_part(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 412 | 416)
 }
 
 /// Starts copying a body. Whether it is stored is known when it has ended already; before that, a

@@ -16,7 +16,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{header, request, Method, Request, Response};
+use http::{request, Method, Request, Response};
 use http_body::Body;
 use tokio::runtime::Handle;
 use tower_service::Service;
@@ -257,9 +257,7 @@ where
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        // What the client holds is its own affair: the store needs a whole response.
-        self.inquiry.parts.headers.remove(header::IF_NONE_MATCH);
-        self.inquiry.parts.headers.remove(header::IF_MODIFIED_SINCE);
+        self.inquiry.ask_for_the_whole();
         self.inquiry.missing = Missing::stale(answered);
         let shared = Arc::clone(&self.inquiry.core.shared);
         let limit = shared.limits.waiters;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::HeaderName;
+use http::header::{self, HeaderName};
 use http::{request, Method, Response, StatusCode};
 use http_body::Body;
 use tokio::runtime::Handle;
@@ -16,9 +16,9 @@ use super::call::stale_on_error;
 use super::collapse::is_leading;
 use super::core::Core;
 use super::lookup::{look_up, Lookup, Missing, Plan};
+use super::selected::Conditions;
 use crate::header::cache_control::CacheControl;
 use crate::policy::decision::{ttl_parameter, Decision, Forward, Reason};
-use crate::policy::request::Fact;
 use crate::policy::reuse::{reuse, Allowance, Reuse};
 use crate::policy::stored::{selecting_fields, StoredResponse};
 use crate::store::invalidation::Validity;
@@ -144,12 +144,26 @@ impl Inquiry {
         tier.lease(&self.plan.key, &vary, looked).await
     }
 
+    /// What the client holds, and which part it wants, is its own affair: the store needs a whole response.
+    pub(crate) fn ask_for_the_whole(&mut self) {
+        let partial = [
+            header::IF_NONE_MATCH,
+            header::IF_MODIFIED_SINCE,
+            header::IF_RANGE,
+            header::RANGE,
+        ];
+        for name in partial {
+            self.parts.headers.remove(name);
+        }
+        self.plan.facts = self.plan.facts.for_the_whole();
+    }
+
     /// How long to wait for another request's call, where this one may share it at all.
     pub(crate) fn collapses(&self) -> Option<Duration> {
         let (plan, shared) = (&self.plan, &self.core.shared);
         let shares = self.parts.method != Method::HEAD
             && self.missing.why != Forward::Request
-            && !plan.facts.has(Fact::Precondition)
+            && !plan.facts.selects()
             && !plan
                 .directives
                 .as_ref()
@@ -253,9 +267,17 @@ impl Inquiry {
             detail,
         };
         let now = self.core.shared.clock.now();
-        let method = &self.parts.method;
-        let hit = Hit::new(&self.core, Arc::clone(&stored), &decision, method, now);
+        let conditions = self.conditions();
+        let hit = Hit::new(&self.core, Arc::clone(&stored), &decision, conditions, now);
         (hit, stored, refreshes)
+    }
+
+    fn conditions(&self) -> Conditions<'_> {
+        Conditions {
+            method: &self.parts.method,
+            headers: &self.parts.headers,
+            facts: self.plan.facts,
+        }
     }
 
     /// An answer that another request's call has made.
@@ -268,7 +290,7 @@ impl Inquiry {
             detail,
         };
         let now = self.core.shared.clock.now();
-        Hit::new(&self.core, stored, &decision, &self.parts.method, now)
+        Hit::new(&self.core, stored, &decision, self.conditions(), now)
     }
 
     /// The client wants a stored response or none (RFC 9111 §5.2.1.7).

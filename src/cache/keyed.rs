@@ -13,6 +13,7 @@ use super::user;
 use crate::header::first_line;
 use crate::policy::decision::{Decision, Forward, Reason};
 use crate::policy::key::{canonical_query, pair_name, Class, KeyWriter, Label, QueryRule};
+use crate::policy::range;
 use crate::policy::request::{Fact, RequestFacts};
 
 /// Requests are keyed by their head: target, host, user and further parts.
@@ -94,6 +95,11 @@ pub(crate) fn admit<B: Body>(
     let facts = RequestFacts::read(&parts.headers);
     if let Some(reason) = facts.bypass() {
         return Err(bypass(reason));
+    }
+    // Parts are cut from answers to GET; other units than bytes are known to the handler alone.
+    let cuts = class == Class::Get && range::is_in_bytes(&parts.headers);
+    if facts.has(Fact::Range) && !cuts {
+        return Err(bypass(Reason::Range));
     }
     if route.user.is_none() && !route.shared_despite_credentials {
         if facts.has(Fact::Authorization) {

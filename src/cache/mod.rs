@@ -138,6 +138,7 @@ mod limits;
 mod lookup;
 mod publish;
 mod route;
+mod selected;
 mod service;
 #[cfg(feature = "redis")]
 mod shared;

@@ -18,6 +18,7 @@ use super::future::{After, EnclosedBy, ResponseFuture};
 use super::invalidate::Address;
 use super::keyed::{self, HeadKeyed, KeyedBy};
 use super::lookup::{consult, Consulted, Lookup, Plan};
+use super::selected::Conditions;
 use crate::policy::decision::{Decision, Forward};
 use crate::policy::key::Class;
 use crate::policy::request::{is_safe, RequestFacts};
@@ -115,7 +116,12 @@ impl<S, K> CacheService<S, K> {
         }
         match consult(&self.core, parts, class, facts, None) {
             Ok(Consulted::Fresh { stored, left, now }) => {
-                Decided::Fresh(Hit::fresh(&self.core, stored, left, &parts.method, now))
+                let conditions = Conditions {
+                    method: &parts.method,
+                    headers: &parts.headers,
+                    facts,
+                };
+                Decided::Fresh(Hit::fresh(&self.core, stored, left, conditions, now))
             }
             Ok(Consulted::Otherwise(found, plan)) => Decided::Otherwise(found, plan),
             Err(reason) => Decided::Forward(Decision::because(Forward::Bypass, reason)),

@@ -14,11 +14,13 @@
 //! | [`targeted`] | `CDN-Cache-Control` and its siblings | RFC 9213 |
 //! | [`vary`] | `Vary`, and the request fields it names | RFC 9110 §12.5.5, RFC 9111 §4.1 |
 //! | [`date`] | `Date`, `Expires`, `Last-Modified`, … | RFC 9110 §5.6.7 |
+//! | [`entity_tag`] | `ETag`, `If-Match`, `If-None-Match` | RFC 9110 §8.8.3 |
 //! | [`list`] | comma-separated lists | RFC 9110 §5.6.1 |
 //! | [`structured`] | structured dictionaries and lists | RFC 9651 |
 
 pub(crate) mod cache_control;
 pub(crate) mod date;
+pub(crate) mod entity_tag;
 pub(crate) mod list;
 pub(crate) mod structured;
 pub(crate) mod targeted;

@@ -8,6 +8,8 @@ pub(crate) mod decision;
 pub(crate) mod freshness;
 pub(crate) mod invalidation;
 pub(crate) mod key;
+pub(crate) mod precondition;
+pub(crate) mod range;
 pub(crate) mod request;
 pub(crate) mod reuse;
 pub(crate) mod stored;

@@ -18,7 +18,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::tag::TagHash;
 use crate::clock::Timestamp;
-use crate::header::vary;
+use crate::header::{first_line, vary};
 
 /// The invalidation clock as it stood before the inner service was called.
 ///
@@ -168,6 +168,14 @@ impl StoredResponse {
     /// The fields that are this response's own.
     pub(crate) fn lines(&self) -> &[(HeaderName, HeaderValue)] {
         &self.lines
+    }
+
+    /// The first line of a stored field.
+    pub(crate) fn field(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        let mut own = self.lines.iter();
+        let own = own.find(|(other, _)| other == name);
+        own.map(|(_, value)| value)
+            .or_else(|| first_line(name, self.common))
     }
 
     pub(crate) fn vary(&self) -> &[VaryField] {
