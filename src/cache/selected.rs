@@ -123,8 +123,7 @@ pub(crate) fn select(
 
 /// A 304 with these fields.
 pub(crate) fn not_modified<B: Body>(headers: HeaderMap) -> Response<ResponseBody<B>> {
-    let nothing = ResponseBody::whole(Bytes::new());
-    answer(StatusCode::NOT_MODIFIED, headers, nothing)
+    answer(StatusCode::NOT_MODIFIED, headers, ResponseBody::withheld())
 }
 
 impl Less {
