@@ -29,9 +29,11 @@
 //! # The walk
 //!
 //! A request meets the layers in this order, and each can be used alone. **cache** answers what is
-//! known; what it does not know it forwards, once for all who ask, and remembers if that is safe. The
-//! rooms that belong beside it (a limiter before it; compression and conditional requests behind it)
-//! are not built yet.
+//! known; what it does not know it forwards, once for all who ask, and remembers if that is safe.
+//! [**conditional**](conditional) names what the handler made, so that a client that holds it gets a 304, and
+//! keeps a `PUT` from overwriting what its client has not seen. Inside the cache it works once per
+//! stored response: the cache keeps the name, and answers conditions and ranges by itself. The
+//! other rooms (a limiter before them, compression between them) are not built yet.
 //!
 //! # What cannot happen
 //!

@@ -9,12 +9,13 @@ use http_body::Body;
 
 use super::body::ResponseBody;
 use super::core::Core;
-use super::selected::{select, Conditions, Representation, Selected};
+use super::selected::{not_modified, select, Conditions, Representation, Selected};
 use super::status::{self, Written};
 use crate::clock::Timestamp;
 use crate::header::cache_control::{CacheControl, Fields};
 use crate::header::list;
 use crate::policy::decision::{ttl_parameter, Decision};
+use crate::policy::precondition::stays_when_not_modified;
 use crate::policy::stored::StoredResponse;
 use crate::store::interned::{self, CACHE_STATUS};
 
@@ -29,7 +30,7 @@ pub(crate) struct Hit {
     status: Option<Written>,
     head_request: bool,
     /// What is sent in place of the whole; most requests want that.
-    selected: Option<Box<Selected>>,
+    selected: Option<Selected>,
 }
 
 impl Hit {
@@ -46,7 +47,7 @@ impl Hit {
         let shows_status = core.route.cache_status;
         let selected = match conditions.facts.selects() {
             false => None,
-            true => select(&conditions, &Representation::of(&stored, now), now).map(Box::new),
+            true => select(&conditions, &Representation::of(&stored, now), now),
         };
         Self {
             age: status::age(now.since(stored.times().born).as_secs()),
@@ -76,10 +77,16 @@ impl Hit {
     /// Writes the answer, for `GET` or (without the content) for `HEAD`.
     #[inline]
     pub(crate) fn into_response<B: Body>(self) -> Response<ResponseBody<B>> {
-        let mut headers = fields(&self.stored, &self.age, self.status.as_deref());
+        let (age, shown) = (&*self.age, self.status.as_deref());
         if let Some(selected) = self.selected {
-            return selected.into_response(headers, || self.stored.body());
+            return match selected {
+                Selected::Nothing => not_modified(not_modified_fields(&self.stored, age, shown)),
+                Selected::Less(less) => {
+                    less.into_response(fields(&self.stored, age, shown), self.stored.body())
+                }
+            };
         }
+        let mut headers = fields(&self.stored, age, shown);
         let status = self.stored.status();
         let body = if self.head_request {
             tell_length(&self.stored, &mut headers);
@@ -104,17 +111,42 @@ fn tell_length(stored: &StoredResponse, headers: &mut HeaderMap) {
 /// The stored fields, with `Age`, and `Cache-Status` behind what caches nearer the origin wrote.
 #[inline]
 fn fields(stored: &StoredResponse, age: &HeaderValue, status: Option<&HeaderValue>) -> HeaderMap {
-    let upstream = stored.lines().iter().any(|(name, _)| *name == CACHE_STATUS);
+    written(&stored.common().all, stored.lines(), |_| true, age, status)
+}
+
+/// The same for a 304 (RFC 9110 §15.4.5).
+fn not_modified_fields(
+    stored: &StoredResponse,
+    age: &HeaderValue,
+    status: Option<&HeaderValue>,
+) -> HeaderMap {
+    let has_etag = stored.field(&header::ETAG).is_some();
+    let stays = |name: &HeaderName| stays_when_not_modified(name, has_etag);
+    let common = &stored.common().not_modified;
+    written(common, stored.lines(), stays, age, status)
+}
+
+#[inline]
+fn written(
+    common: &HeaderMap,
+    lines: &[(HeaderName, HeaderValue)],
+    stays: impl Fn(&HeaderName) -> bool,
+    age: &HeaderValue,
+    status: Option<&HeaderValue>,
+) -> HeaderMap {
+    let upstream = lines.iter().any(|(name, _)| *name == CACHE_STATUS);
     let (own, behind) = match status {
         Some(status) if !upstream => (Some(status), None),
         status => (None, status),
     };
-    let mut headers = interned::filled(stored.common(), age, own.unwrap_or(&NO_STATUS));
+    let mut headers = interned::filled(common, age, own.unwrap_or(&NO_STATUS));
     if own.is_none() {
         headers.remove(CACHE_STATUS);
     }
-    for (name, value) in stored.lines() {
-        headers.append(name.clone(), value.clone());
+    for (name, value) in lines {
+        if stays(name) {
+            headers.append(name.clone(), value.clone());
+        }
     }
     if let Some(status) = behind {
         headers.append(CACHE_STATUS, status.clone());

@@ -45,6 +45,7 @@ pin_project! {
         Stored { response: Option<Arc<StoredResponse>> },
         Whole { body: Bytes },
         Pieces { pieces: vec::IntoIter<Bytes> },
+        Withheld,
         Copied { fill: Arc<Mutex<Fill<B>>> },
     }
 }
@@ -73,6 +74,13 @@ impl<B: Body> ResponseBody<B> {
         Self {
             kind: Kind::Whole { body },
         }
+    }
+
+    /// No content, where there would be some: of a 304. It says no length, since servers would take
+    /// that for the length of the whole (RFC 9110 §8.6).
+    pub(crate) fn withheld() -> Self {
+        let kind = Kind::Withheld;
+        Self { kind }
     }
 
     /// Content that is there in pieces.
@@ -159,6 +167,7 @@ impl<B: Body> Body for ResponseBody<B> {
                 let piece = pieces.next();
                 Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
             }
+            KindProjection::Withheld => Poll::Ready(None),
             KindProjection::Copied { fill } => fill.lock().poll_client(cx),
         }
     }
@@ -169,6 +178,7 @@ impl<B: Body> Body for ResponseBody<B> {
             Kind::Whole { body } => body.is_empty(),
             Kind::Stored { response } => remaining(response) == 0,
             Kind::Pieces { pieces } => pieces.len() == 0,
+            Kind::Withheld => true,
             Kind::Copied { fill } => fill.lock().is_end_stream(),
         }
     }
@@ -182,6 +192,7 @@ impl<B: Body> Body for ResponseBody<B> {
                 let pieces = pieces.as_slice().iter();
                 SizeHint::with_exact(pieces.map(|piece| piece.len() as u64).sum())
             }
+            Kind::Withheld => SizeHint::default(),
             Kind::Copied { fill } => fill.lock().size_hint(),
         }
     }
@@ -193,6 +204,7 @@ impl<B: Body> fmt::Debug for ResponseBody<B> {
             Kind::Passed { .. } => "ResponseBody::Passed",
             Kind::Whole { .. } => "ResponseBody::Whole",
             Kind::Pieces { .. } => "ResponseBody::Pieces",
+            Kind::Withheld => "ResponseBody::Withheld",
             Kind::Stored { .. } => "ResponseBody::Stored",
             Kind::Copied { .. } => "ResponseBody::Copied",
         })

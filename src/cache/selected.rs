@@ -61,10 +61,14 @@ impl<'a> Representation<'a> {
 }
 
 /// What is sent in place of the whole.
-#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Selected {
-    /// 304: the client holds it.
+    /// The client holds it.
     Nothing,
+    Less(Box<Less>),
+}
+
+/// A part of it, or the word that there is none.
+pub(crate) enum Less {
     /// 206, with one part or several.
     Parts(Vec<Range<u64>>),
     /// 416: there are only so many bytes.
@@ -109,40 +113,49 @@ pub(crate) fn select(
     if !range_holds(headers, &validators, now) {
         return None;
     }
-    match range::asked(headers, of.length) {
-        Asked::Whole => None,
-        Asked::Parts(parts) => Some(Selected::Parts(parts)),
-        Asked::Nothing => Some(Selected::Unsatisfiable { length: of.length }),
-    }
+    let less = match range::asked(headers, of.length) {
+        Asked::Whole => return None,
+        Asked::Parts(parts) => Less::Parts(parts),
+        Asked::Nothing => Less::Unsatisfiable { length: of.length },
+    };
+    Some(Selected::Less(Box::new(less)))
 }
 
-impl Selected {
-    /// Writes the answer, from the fields of the whole and, where there is anything to cut, its content.
+/// A 304 with these fields.
+pub(crate) fn not_modified<B: Body>(headers: HeaderMap) -> Response<ResponseBody<B>> {
+    answer(StatusCode::NOT_MODIFIED, headers, ResponseBody::withheld())
+}
+
+impl Less {
+    /// Writes the answer, from the fields and the content of the whole.
     pub(crate) fn into_response<B: Body>(
         self,
         mut headers: HeaderMap,
-        content: impl FnOnce() -> Bytes,
+        content: Bytes,
     ) -> Response<ResponseBody<B>> {
-        let (status, body) = match self {
-            Self::Nothing => {
-                strip_for_not_modified(&mut headers);
-                (StatusCode::NOT_MODIFIED, ResponseBody::whole(Bytes::new()))
-            }
+        match self {
             Self::Parts(parts) => {
-                let body = cut(&parts, &content(), &mut headers);
-                (StatusCode::PARTIAL_CONTENT, body)
+                let body = cut(&parts, &content, &mut headers);
+                answer(StatusCode::PARTIAL_CONTENT, headers, body)
             }
             Self::Unsatisfiable { length } => {
                 refuse(length, &mut headers);
-                let body = ResponseBody::whole(Bytes::new());
-                (StatusCode::RANGE_NOT_SATISFIABLE, body)
+                let nothing = ResponseBody::whole(Bytes::new());
+                answer(StatusCode::RANGE_NOT_SATISFIABLE, headers, nothing)
             }
-        };
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        response
+        }
     }
+}
+
+fn answer<B: Body>(
+    status: StatusCode,
+    headers: HeaderMap,
+    body: ResponseBody<B>,
+) -> Response<ResponseBody<B>> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
 }
 
 /// The parts of some content; the fields become those of a 206 (RFC 9110 §15.3.7).

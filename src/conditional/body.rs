@@ -28,6 +28,7 @@ pin_project! {
         Passed { #[pin] body: B },
         Read { read: Read<B> },
         Empty,
+        Withheld,
     }
 }
 
@@ -40,6 +41,13 @@ impl<B: Body> ResponseBody<B> {
 
     pub(super) const fn empty() -> Self {
         Self { kind: Kind::Empty }
+    }
+
+    /// No content, where there would be some: of a 304. It says no length, since servers would take
+    /// that for the length of the whole (RFC 9110 §8.6).
+    pub(super) const fn withheld() -> Self {
+        let kind = Kind::Withheld;
+        Self { kind }
     }
 }
 
@@ -61,7 +69,7 @@ impl<B: Body> Body for ResponseBody<B> {
         match self.project().kind.project() {
             KindProjection::Passed { body } => body.poll_frame(cx).map_ok(into_bytes),
             KindProjection::Read { read } => read.poll_frame(cx),
-            KindProjection::Empty => Poll::Ready(None),
+            KindProjection::Empty | KindProjection::Withheld => Poll::Ready(None),
         }
     }
 
@@ -69,7 +77,7 @@ impl<B: Body> Body for ResponseBody<B> {
         match &self.kind {
             Kind::Passed { body } => body.is_end_stream(),
             Kind::Read { read } => read.is_end_stream(),
-            Kind::Empty => true,
+            Kind::Empty | Kind::Withheld => true,
         }
     }
 
@@ -78,6 +86,7 @@ impl<B: Body> Body for ResponseBody<B> {
             Kind::Passed { body } => body.size_hint(),
             Kind::Read { read } => read.size_hint(),
             Kind::Empty => SizeHint::with_exact(0),
+            Kind::Withheld => SizeHint::default(),
         }
     }
 }
@@ -88,6 +97,7 @@ impl<B: Body> fmt::Debug for ResponseBody<B> {
             Kind::Passed { .. } => "ResponseBody::Passed",
             Kind::Read { .. } => "ResponseBody::Read",
             Kind::Empty => "ResponseBody::Empty",
+            Kind::Withheld => "ResponseBody::Withheld",
         })
     }
 }

@@ -221,6 +221,7 @@ impl Examining {
             Verdict::NotModified => {
                 parts.status = StatusCode::NOT_MODIFIED;
                 strip_for_not_modified(&mut parts.headers);
+                return Response::from_parts(parts, ResponseBody::withheld());
             }
             Verdict::PreconditionFailed => {
                 parts.status = StatusCode::PRECONDITION_FAILED;

@@ -63,12 +63,20 @@ pub(crate) struct VaryField {
     pub(crate) value: Option<Box<[u8]>>,
 }
 
+/// Fields that several responses have alike, with places for `Age` and `Cache-Status`.
+#[derive(Debug)]
+pub(crate) struct Common {
+    pub(crate) all: HeaderMap,
+    /// Those of them that a 304 has too.
+    pub(crate) not_modified: HeaderMap,
+}
+
 /// All that is known of a response before its body has ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
     pub(crate) status: StatusCode,
     /// The fields that other responses have alike.
-    pub(crate) common: &'static HeaderMap,
+    pub(crate) common: &'static Common,
     /// The fields that are this response's own.
     pub(crate) lines: Vec<(HeaderName, HeaderValue)>,
     pub(crate) vary: Vec<VaryField>,
@@ -85,7 +93,7 @@ pub(crate) struct StoredResponse {
     buffer: Bytes,
     key: Range<u32>,
     body: Range<u32>,
-    common: &'static HeaderMap,
+    common: &'static Common,
     lines: Box<[(HeaderName, HeaderValue)]>,
     vary: Box<[VaryField]>,
     tags: Box<[TagHash]>,
@@ -160,8 +168,8 @@ impl StoredResponse {
         u64::from(self.body.end - self.body.start)
     }
 
-    /// The fields that other responses have alike, with places for `Age` and `Cache-Status`.
-    pub(crate) fn common(&self) -> &'static HeaderMap {
+    /// The fields that other responses have alike.
+    pub(crate) fn common(&self) -> &'static Common {
         self.common
     }
 
@@ -175,7 +183,7 @@ impl StoredResponse {
         let mut own = self.lines.iter();
         let own = own.find(|(other, _)| other == name);
         own.map(|(_, value)| value)
-            .or_else(|| first_line(name, self.common))
+            .or_else(|| first_line(name, &self.common.all))
     }
 
     pub(crate) fn vary(&self) -> &[VaryField] {

@@ -30,7 +30,11 @@ async fn on_a_route_and_on_a_router_get_and_head_agree() {
     let layer = ConditionalLayer::new;
     let on_route = Router::new().route("/post", get(handler).layer(layer()));
     let on_router = Router::new().route("/post", get(handler)).layer(layer());
-    for app in [on_route, on_router] {
+    let (cache, _clock) = crate::support::cache();
+    let cached = cache.layer().ttl(crate::support::MINUTE);
+    let cached = Router::new().route("/post", get(handler).layer((cached, layer())));
+    send(&cached, request("GET", &[])).await;
+    for app in [on_route, on_router, cached] {
         let tag = tag_of("a post");
         for method in ["GET", "HEAD"] {
             let answer = send(&app, request(method, &[])).await;
@@ -44,6 +48,8 @@ async fn on_a_route_and_on_a_router_get_and_head_agree() {
             let answer = send(&app, request(method, &[("if-none-match", &tag)])).await;
             assert_eq!((answer.status, answer.text()), (304, ""), "{method}");
             assert_eq!(answer.field("content-type"), "");
+            // It would be the length of the 200, which zero is not (RFC 9110 §8.6).
+            assert_eq!(answer.field("content-length"), "");
         }
     }
 }
@@ -76,4 +82,43 @@ async fn a_handler_may_answer_with_the_validator_of_its_database() {
             .status,
         412
     );
+}
+
+#[tokio::test]
+async fn a_304_says_no_length_on_the_wire() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let (cache, _clock) = crate::support::cache();
+    let handler = || async { "a post" };
+    let cached = cache.layer().ttl(crate::support::MINUTE);
+    let stored = get(handler).layer((cached, ConditionalLayer::new()));
+    let app = Router::new()
+        .route("/stored", stored)
+        .route("/alone", get(handler).layer(ConditionalLayer::new()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move { axum::serve(listener, app).await });
+    let tag = tag_of("a post");
+    for (path, held, status) in [
+        ("/alone", tag.as_str(), "304"),
+        ("/stored", "\"b\"", "200"),
+        ("/stored", &tag, "304"),
+    ] {
+        let mut connection = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\nif-none-match: {held}\r\n\r\n"
+        );
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{answer}"
+        );
+        let says_length = answer.to_ascii_lowercase().contains("content-length");
+        let chunked = answer.to_ascii_lowercase().contains("transfer-encoding");
+        assert_eq!((says_length, chunked), (status == "200", false), "{answer}");
+        assert!(answer.contains(&tag), "{answer}");
+    }
+    server.abort();
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use larder::{user, Cache};
 
-use crate::drive::settle;
+use crate::drive::{settle, spawn};
 use crate::support::*;
 
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -279,5 +279,34 @@ async fn what_refuses_one_client_s_condition_or_range_is_never_stored() {
         assert_eq!(cache.stats().entries, 0);
         let whole = send(&layer, &Origin::counting(), get("/", &[])).await;
         assert_eq!((whole.status, whole.text()), (200, "call 1"));
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_that_a_holder_started_tells_what_is_not_to_be_stored() {
+    let (cache, clock) = cache();
+    let seconds = Duration::from_secs;
+    let layer = cache
+        .layer()
+        .ttl(seconds(10))
+        .stale_while_revalidate(seconds(2));
+    send(&layer, &tagged(), get("/", &[])).await;
+    clock.advance(seconds(11));
+    let unstorable = Origin::with_fields(&[("cache-control", "no-store")]);
+    let held = [("if-none-match", "\"a\"")];
+    assert_eq!(send(&layer, &unstorable, get("/", &held)).await.status, 304);
+    settle().await;
+    assert_eq!(unstorable.calls(), 1);
+    // So nobody waits for another one's call in vain.
+    clock.advance(seconds(1));
+    let (origin, permits) = Origin::gated(0, numbered);
+    let tasks: Vec<_> = (0..5)
+        .map(|_| spawn(&layer, &origin, get("/", &[])))
+        .collect();
+    settle().await;
+    assert_eq!(origin.calls(), 5);
+    permits.add_permits(5);
+    for task in tasks {
+        assert_eq!(task.await.unwrap().status, 200);
     }
 }
