@@ -55,6 +55,10 @@
 
 pub mod cache;
 mod clock;
+#[cfg(feature = "compress")]
+mod coding;
+#[cfg(feature = "compress")]
+pub mod compress;
 pub mod conditional;
 mod error;
 mod header;
@@ -72,6 +76,10 @@ pub use cache::{
     Invalidated, NoStore, Stats, Tags,
 };
 pub use clock::{Clock, ManualClock};
+#[cfg(feature = "compress")]
+pub use coding::Coding;
+#[cfg(feature = "compress")]
+pub use compress::CompressLayer;
 pub use conditional::ConditionalLayer;
 pub use error::{ConfigError, KeyError};
 pub use policy::decision::{Decision, Forward, Reason};

@@ -13,11 +13,15 @@
 //! | [`cache_control`] | `Cache-Control`, of requests and responses | RFC 9111 §5.2, RFC 5861, RFC 8246 |
 //! | [`targeted`] | `CDN-Cache-Control` and its siblings | RFC 9213 |
 //! | [`vary`] | `Vary`, and the request fields it names | RFC 9110 §12.5.5, RFC 9111 §4.1 |
+//! | `accept_encoding` | `Accept-Encoding` | RFC 9110 §12.5.3 |
 //! | [`date`] | `Date`, `Expires`, `Last-Modified`, … | RFC 9110 §5.6.7 |
 //! | [`entity_tag`] | `ETag`, `If-Match`, `If-None-Match` | RFC 9110 §8.8.3 |
 //! | [`list`] | comma-separated lists | RFC 9110 §5.6.1 |
 //! | [`structured`] | structured dictionaries and lists | RFC 9651 |
 
+#[cfg(feature = "compress")]
+#[allow(dead_code, reason = "the rooms that use it follow")]
+pub(crate) mod accept_encoding;
 pub(crate) mod cache_control;
 pub(crate) mod date;
 pub(crate) mod entity_tag;

@@ -5,9 +5,14 @@
 //! and the tests alike.
 
 pub(crate) mod decision;
+#[cfg(feature = "compress")]
+pub(crate) mod encoding;
 pub(crate) mod freshness;
 pub(crate) mod invalidation;
 pub(crate) mod key;
+#[cfg(feature = "compress")]
+#[allow(dead_code, reason = "the rooms that use it follow")]
+pub(crate) mod negotiation;
 pub(crate) mod precondition;
 pub(crate) mod range;
 pub(crate) mod request;
