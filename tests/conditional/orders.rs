@@ -119,3 +119,37 @@ async fn a_refused_change_invalidates_nothing() {
         assert_eq!(through(&service, get("/", &[])).await.is_hit(), hit);
     }
 }
+
+proptest::proptest! {
+    /// Alone and inside the cache: any `If-None-Match` of what was sent gives 304, whatever else it
+    /// names, and the same tag is the same content.
+    #[test]
+    fn whoever_names_what_was_sent_gets_304(
+        pieces in proptest::collection::vec("[a-z]{0,9}", 0..4),
+        other in "[a-z]{0,36}",
+        before in proptest::collection::vec("(W/)?\"[!#-~]{0,4}\"", 0..3),
+        weakly in proptest::prelude::any::<bool>(),
+    ) {
+        let content = pieces.concat();
+        let origin = Origin::new(move |_| {
+            let steps: Vec<_> = pieces.iter().cloned().map(|piece| Step::Bytes(piece.into())).collect();
+            let length = pieces.iter().map(|piece| piece.len() as u64).sum();
+            Response::new(TestBody::sized(steps, length))
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (cache, _clock) = cache();
+            let alone = ConditionalLayer::new().layer(origin.clone());
+            let cached = cache.layer().ttl(MINUTE).layer(alone.clone());
+            let sent = through(&alone, get("/", &[])).await;
+            assert_eq!(sent.text(), content);
+            assert_eq!(through(&cached, get("/", &[])).await.field("etag"), sent.field("etag"));
+            assert_eq!(sent.field("etag") == tag_of(&other), other == content);
+            let named = format!("{}{}", if weakly { "W/" } else { "" }, sent.field("etag"));
+            let held = [before, vec![named]].concat().join(", ");
+            let held = [("if-none-match", held.as_str())];
+            assert_eq!(through(&alone, get("/", &held)).await.status, 304);
+            assert_eq!(through(&cached, get("/", &held)).await.status, 304);
+        });
+    }
+}

@@ -10,6 +10,7 @@ mod server;
 mod support;
 
 mod cancelling;
+mod conditions;
 mod deadline;
 mod deploys;
 mod grace;
