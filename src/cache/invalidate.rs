@@ -2,8 +2,9 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{ready, Context, Poll};
+use std::time::Duration;
 use std::vec;
 
 use http::{request, Extensions, HeaderMap, Method, StatusCode};
@@ -69,6 +70,13 @@ struct Sweep {
     tags: Vec<TagHash>,
     strength: Strength,
 }
+
+/// How many tags Redis is told at once: it answers nobody else meanwhile.
+const AT_ONCE: usize = 1024;
+/// How often, before everything is invalidated instead.
+const CHUNKS: usize = 16;
+/// How long counting may take; what is not counted by then goes by its ttl.
+const COUNTING: Duration = Duration::from_secs(1);
 
 /// How many places are worked through before others get their turn.
 const STRIDE: usize = 256;
@@ -179,8 +187,19 @@ impl Invalidating {
             tags.extend(named);
             listed.push(indexed_under);
         }
-        self.unheard
-            .extend(shared.invalidate(Reach::tags(&tags, strength)));
+        tags.sort_unstable();
+        tags.dedup();
+        let reached = tags.chunks(AT_ONCE).take(CHUNKS);
+        if tags.len() > AT_ONCE * CHUNKS && shared.tier().is_some() {
+            self.unheard
+                .extend(shared.invalidate(Reach::Everything(strength)));
+        } else if shared.tier().is_some() {
+            let deferrals =
+                reached.filter_map(|tags| shared.invalidate(Reach::tags(tags, strength)));
+            self.unheard.extend(deferrals);
+        } else {
+            shared.invalidate(Reach::tags(&tags, strength));
+        }
         let near = shared.responses.places_of(&listed);
         if near.is_none() || (shared.tier().is_some() && !whole) {
             self.entries = None;
@@ -222,12 +241,15 @@ impl Invalidating {
         let shared = Arc::clone(&self.shared);
         self.counting = Some(Box::pin(async move {
             let tier = shared.tier()?;
-            let mut entries = Some(0);
-            for (tags, strength) in listed {
-                let reached = tier.reached(&tags, strength).await;
-                entries = entries.zip(reached).map(|(sum, reached)| sum + reached);
-            }
-            entries
+            let count = async {
+                let mut entries = Some(0);
+                for (tags, strength) in listed {
+                    let reached = tier.reached(&tags, strength).await;
+                    entries = entries.zip(reached).map(|(sum, reached)| sum + reached);
+                }
+                entries
+            };
+            tokio::time::timeout(COUNTING, count).await.ok()?
         }));
     }
 
@@ -334,8 +356,16 @@ impl Address {
         let exempt = extensions
             .get::<CachedMethod>()
             .is_some_and(|cached| cached.method == self.method && cached.path == self.path);
-        if !exempt && invalidation::spoils(&self.method, status) {
+        let settled = extensions
+            .get::<Settled>()
+            .is_some_and(|settled| settled.is(self, shared));
+        if !exempt && !settled && invalidation::spoils(&self.method, status) {
             what.extend(self.spoiled_paths(shared, headers));
+            extensions.insert(Settled {
+                cache: Arc::downgrade(shared),
+                method: self.method.clone(),
+                path: self.path.clone(),
+            });
         }
         (!what.is_empty()).then(|| start(shared, what))
     }
@@ -349,6 +379,22 @@ impl Address {
             .filter(begun)
             .map(|path| Invalidate::path(path))
             .reduce(Invalidate::and)
+    }
+}
+
+/// In the answer to an unsafe request: what it spoiled is invalidated, and another layer of the same
+/// cache further out need not do it again.
+#[derive(Clone)]
+struct Settled {
+    cache: Weak<Shared>,
+    method: Method,
+    path: String,
+}
+
+impl Settled {
+    fn is(&self, address: &Address, shared: &Arc<Shared>) -> bool {
+        let this_cache = std::ptr::eq(self.cache.as_ptr(), Arc::as_ptr(shared));
+        this_cache && self.method == address.method && self.path == address.path
     }
 }
 

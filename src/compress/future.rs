@@ -67,6 +67,9 @@ impl Plan {
     /// The answer's body as it leaves, with its fields mended.
     fn apply<B: Body>(&self, parts: &mut response::Parts, body: B) -> ResponseBody<B> {
         let rules = &self.config.rules;
+        if parts.status == StatusCode::NOT_MODIFIED {
+            encoding::confirm(&mut parts.headers, matches!(self.wanted, Wanted::Coded(_)));
+        }
         if parts.extensions.get::<Uncoded>().is_some() || !rules.suit(parts.status, &parts.headers)
         {
             return ResponseBody::passed(body);

@@ -19,6 +19,7 @@ mod nodes;
 mod outages;
 mod rights;
 mod rubbish;
+mod schedules;
 #[cfg(feature = "encryption")]
 mod sealing;
 mod trips;

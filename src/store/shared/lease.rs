@@ -32,6 +32,8 @@ static LEASE: Script = Script::new(include_str!("lease.lua"));
 
 /// How long a lease lasts that its holder does not renew.
 const LASTS: Duration = Duration::from_millis(1500);
+/// How long one is renewed: as long as a request waits for another one's call, unless told otherwise.
+const LONGEST: Duration = Duration::from_secs(10);
 /// Nobody polls again before this, not even when the lease is said to end sooner.
 const SHORTEST: Duration = Duration::from_millis(20);
 /// Between two polls of one that waits. Most responses are made before the first.
@@ -190,12 +192,14 @@ impl Lease {
         }
     }
 
-    /// Renews it until it is dropped, or lost: then it is not fought for.
+    /// Renews it until it is dropped, or lost: then it is not fought for. Nor for ever: nobody shall
+    /// wait again and again for a call that hangs.
     fn keep(&mut self) {
         let claim = Arc::clone(&self.claim);
+        let until = Instant::now() + LONGEST;
         let renew = async move {
             let mut mine = true;
-            while mine {
+            while mine && Instant::now() < until {
                 tokio::time::sleep(LASTS / 3).await;
                 let answer = claim.say("renew", Duration::ZERO, LASTS / 3).await;
                 mine = answer.is_err() || answer == Ok(1);
