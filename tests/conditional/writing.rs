@@ -33,6 +33,7 @@ async fn an_overtaken_change_is_refused_before_its_handler() {
         ("POST", "/there", "if-match", "\"6\"", 412),
         ("PURR", "/there", "if-match", "\"6\"", 412),
         ("OPTIONS", "/there", "if-match", "\"6\"", 200),
+        ("QUERY", "/there", "if-match", "\"6\"", 200),
     ];
     for (method, path, field, value, expected) in rows {
         let origin = Origin::counting();
