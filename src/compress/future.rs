@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{ready, Context, Poll};
 
-use http::{header, response, Response};
+use http::{header, response, Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
