@@ -32,8 +32,9 @@
 //! known; what it does not know it forwards, once for all who ask, and remembers if that is safe.
 //! [**conditional**](conditional) names what the handler made, so that a client that holds it gets a 304, and
 //! keeps a `PUT` from overwriting what its client has not seen. Inside the cache it works once per
-//! stored response: the cache keeps the name, and answers conditions and ranges by itself. The
-//! other rooms (a limiter before them, compression between them) are not built yet.
+//! stored response: the cache keeps the name, and answers conditions and ranges by itself.
+//! `compress` (features `gzip`, `br`, `zstd`) shapes the bytes of answers on their way out. The room
+//! before them all, a limiter, is not built yet.
 //!
 //! # What cannot happen
 //!
@@ -52,6 +53,7 @@
 //! | `redis` | no | [responses and invalidations shared](cache#shared-between-processes) by all processes with one Redis: a server, a Cluster, or behind Sentinels |
 //! | `redis-tls` | no | `rediss://` URLs |
 //! | `encryption` | no | seals what is stored in Redis (AES-256-GCM) |
+//! | `gzip`, `br`, `zstd` | no | that coding, for `CompressLayer` and `DecompressLayer`; `zstd` needs a C compiler |
 
 pub mod cache;
 mod clock;
