@@ -67,7 +67,7 @@ impl Plan {
     /// The answer's body as it leaves, with its fields mended.
     fn apply<B: Body>(&self, parts: &mut response::Parts, body: B) -> ResponseBody<B> {
         let rules = &self.config.rules;
-        if parts.status == StatusCode::NOT_MODIFIED {
+        if parts.status == StatusCode::NOT_MODIFIED && !rules.offered.is_empty() {
             encoding::confirm(&mut parts.headers, matches!(self.wanted, Wanted::Coded(_)));
         }
         if parts.extensions.get::<Uncoded>().is_some() || !rules.suit(parts.status, &parts.headers)
