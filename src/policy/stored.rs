@@ -35,12 +35,9 @@ pub(crate) struct Fence {
 }
 
 impl Fence {
-    /// Whether this was read later than `other`, of the same life of the clock; where that did not move
-    /// in between, whether this process began later what it made itself.
+    /// Whether this was read later than `other`, of the same life of the clock.
     pub(crate) const fn is_newer_than(&self, other: &Self) -> bool {
-        let both_here = self.begun != 0 && other.begun != 0;
-        let later = self.clock == other.clock && both_here && self.begun > other.begun;
-        self.epoch == other.epoch && (self.clock > other.clock || later)
+        self.epoch == other.epoch && self.clock > other.clock
     }
 }
 

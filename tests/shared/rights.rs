@@ -35,6 +35,9 @@ async fn the_rights_that_are_documented_are_enough_for_everything() {
         let route = layer(cache).strict(true).collapse_processes(true);
         eventually(|| async { send(&route, &origin, posts.clone()).await.text() == text }).await;
     }
+    // The list of a tag is written after the response.
+    let listed = || server.cli(&["keys", "larder:i:*"]).lines().count() >= 2;
+    eventually(|| async { listed() }).await;
     let reached = a.invalidate_tag("posts").await;
     assert_eq!((reached.entries, reached.deferred), (Some(1), false));
     for cache in [&a, &b] {
