@@ -139,11 +139,11 @@ async fn what_is_made_after_an_invalidation_that_redis_could_not_hear_is_kept_an
     assert!(ask(&layer(&a), &posts).await.is_some(), "it is kept");
     // And when the others hear of it, everybody makes it anew.
     server.restart();
-    let heard = || async {
-        [&a, &b]
-            .iter()
-            .all(|node| shared(node).sound && shared(node).deferred == 0)
+    let has_heard = |node| {
+        let shared = shared(node);
+        shared.redis.up && shared.sound && shared.deferred == 0
     };
+    let heard = || async { has_heard(&a) && has_heard(&b) };
     eventually(heard).await;
     for node in [&a, &b] {
         assert!(ask(&layer(node), &posts).await.is_none());
