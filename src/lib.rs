@@ -30,9 +30,12 @@
 //!
 //! A request meets the layers in this order, and each can be used alone. **cache** answers what is
 //! known, in the coding that is asked for; what it does not know it forwards, once for all who ask, and
-//! remembers if that is safe. **compress** encodes what is not cached, and leaves alone what the cache
-//! has encoded, so it can stand around a whole router. The rooms that belong beside them (a limiter
-//! before, conditional requests behind) are not built yet.
+//! remembers if that is safe. `compress` (features `gzip`, `br`, `zstd`) encodes what is not cached, and
+//! leaves alone what the cache has encoded, so it can stand around a whole router.
+//! [**conditional**](conditional) names what the handler made, so that a client that holds it gets a 304, and
+//! keeps a `PUT` from overwriting what its client has not seen. Inside the cache it works once per
+//! stored response: the cache keeps the name, and answers conditions and ranges by itself. The room
+//! before them all, a limiter, is not built yet.
 //!
 //! # What cannot happen
 //!
@@ -52,6 +55,7 @@
 //! | `redis` | no | [responses and invalidations shared](cache#shared-between-processes) by all processes with one Redis: a server, a Cluster, or behind Sentinels |
 //! | `redis-tls` | no | `rediss://` URLs |
 //! | `encryption` | no | seals what is stored in Redis (AES-256-GCM) |
+//! | `gzip`, `br`, `zstd` | no | that coding, for `CompressLayer` and `DecompressLayer`; `zstd` needs a C compiler |
 
 pub mod cache;
 mod clock;
@@ -59,6 +63,7 @@ mod clock;
 mod coding;
 #[cfg(feature = "compress")]
 pub mod compress;
+pub mod conditional;
 mod error;
 mod header;
 mod policy;
@@ -79,6 +84,7 @@ pub use clock::{Clock, ManualClock};
 pub use coding::Coding;
 #[cfg(feature = "compress")]
 pub use compress::CompressLayer;
+pub use conditional::ConditionalLayer;
 pub use error::{ConfigError, KeyError};
 pub use policy::decision::{Decision, Forward, Reason};
 

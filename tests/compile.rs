@@ -451,3 +451,42 @@ mod in_axum {
         assert!(!ask(&app, "GET", "/brief").await.is_hit());
     }
 }
+
+#[tokio::test]
+async fn the_conditional_layer_keeps_body_errors_and_fits_over_bodies_that_are_not_sync() {
+    let inner = service_fn(|_: Request<GrpcBody>| async {
+        Ok::<_, Status>(Response::new(OneFrame(Cell::new(Some(b"content")))))
+    });
+    let layer = larder::ConditionalLayer::new();
+    let service = layer.layer(inner);
+    let request = Request::get("/").body(grpc_body("")).unwrap();
+    let answer: Result<Response<larder::conditional::ResponseBody<OneFrame>>, Status> =
+        service.oneshot(request).await;
+    let content: Result<_, Status> = answer.unwrap().into_body().collect().await;
+    assert_eq!(content.unwrap().to_bytes(), "content");
+}
+
+#[tokio::test]
+async fn the_conditional_layer_stacks_with_the_cache_and_others_in_either_order() {
+    use tower_http::compression::CompressionLayer;
+
+    let (cache, _clock) = cache();
+    let route = || cache.layer().ttl(MINUTE);
+    let conditional = larder::ConditionalLayer::new;
+    let inner = Origin::counting();
+    let inside = ServiceBuilder::new()
+        .layer(CompressionLayer::new())
+        .layer(route())
+        .layer(conditional())
+        .service(inner.clone());
+    let around = ServiceBuilder::new()
+        .layer(conditional())
+        .layer(CompressionLayer::new())
+        .layer(route())
+        .service(inner);
+    let inside = inside.oneshot(get("/a", &[])).await.unwrap();
+    let around = around.oneshot(get("/b", &[])).await.unwrap();
+    for headers in [inside.headers(), around.headers()] {
+        assert!(headers.contains_key("etag"));
+    }
+}

@@ -35,6 +35,15 @@ fn is_refused<K>(layer: &CacheLayer<K>, problem: &str, instead: &str) {
 }
 
 #[test]
+fn a_conditional_layer_that_tags_nothing_is_refused() {
+    let layer = larder::ConditionalLayer::new().body_limit(0);
+    let error = layer.try_validate().expect_err("tags nothing");
+    assert!(error.to_string().contains("a body limit of zero"));
+    assert!(error.instead().contains("`.body_limit(1024 * 1024)`"));
+    assert_eq!(panic_of(|| drop(layer.layer(()))), error.to_string());
+}
+
+#[test]
 fn a_layer_that_contradicts_itself_is_refused_with_the_line_to_write_instead() {
     let (cache, _clock) = cache();
     let layer = || cache.layer().ttl(MINUTE);

@@ -46,9 +46,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
+use axum::http::header::AUTHORIZATION;
 use axum::routing::{get, post};
 use axum::Router;
-use larder::{Cache, Redis};
+use larder::{Cache, CompressLayer, ConditionalLayer, Redis};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -69,6 +70,9 @@ struct App {
 fn router(app: App) -> Router {
     const MINUTE: Duration = Duration::from_secs(60);
     let cache = app.cache.clone();
+
+    // Inside the cache, so that each kept answer is tagged once; the cache compares the tags.
+    let tagged = ConditionalLayer::new();
 
     // The host is part of a key, in case a service answers differently at each of its names. This one
     // does not, and its nodes on two ports have two names: they would share nothing.
@@ -91,11 +95,16 @@ fn router(app: App) -> Router {
     let by_content = kept(MINUTE).key_body(16 * 1024);
 
     Router::new()
-        .route("/posts", get(posts::list).layer(post_list))
+        .route(
+            "/posts",
+            get(posts::list).layer((post_list, tagged.clone())),
+        )
         // `layer` wraps the methods named before it: `put` stays outside the cache.
         .route(
             "/posts/{id}",
-            get(posts::show).layer(one_post).put(posts::rename),
+            get(posts::show)
+                .layer((one_post, tagged.clone()))
+                .put(posts::rename),
         )
         // A real service asks here who is asking.
         .route("/admin/posts/invalidate", post(posts::invalidate))
@@ -104,7 +113,7 @@ fn router(app: App) -> Router {
             "/webhooks/files",
             post(webhooks::receive).layer(DefaultBodyLimit::max(16 * 1024)),
         )
-        .route("/me", get(me::show).layer(per_user))
+        .route("/me", get(me::show).layer((per_user, tagged)))
         .route("/jobs/{id}", get(jobs::show).layer(per_answer))
         .route("/ask", post(ask::answer).layer(by_content))
         .route("/events", get(events::stream))
@@ -112,6 +121,10 @@ fn router(app: App) -> Router {
         // Around the whole router: carries out the `Invalidate` of any handler, and invalidates the
         // URI that a successful PUT, POST, PATCH or DELETE has changed.
         .layer(cache.watch())
+        // What is not encoded yet leaves in the coding that its client likes best; cached routes keep
+        // each coding they have made, and pass through here as they are.
+        // Answers to one user are left alone: the length of one that holds a secret tells of it.
+        .layer(CompressLayer::new().skip_if(|request| request.headers.contains_key(AUTHORIZATION)))
         .with_state(app)
 }
 

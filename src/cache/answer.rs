@@ -4,37 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{request, Method, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body::Body;
 
 use super::body::ResponseBody;
 use super::coded::{self, Making};
 use super::core::Core;
+use super::selected::{not_modified, select, Conditions, Representation, Selected};
 use super::status::{self, Written};
 use crate::clock::Timestamp;
 use crate::header::cache_control::{CacheControl, Fields};
 use crate::header::list;
 use crate::policy::decision::{ttl_parameter, Decision};
+use crate::policy::precondition::stays_when_not_modified;
 use crate::policy::stored::StoredResponse;
 use crate::store::interned::{self, CACHE_STATUS};
 
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
-
-/// What an answer from store is made for.
-#[derive(Clone, Copy)]
-pub(crate) struct Asker<'a> {
-    pub(crate) method: &'a Method,
-    pub(crate) headers: &'a HeaderMap,
-}
-
-impl<'a> Asker<'a> {
-    pub(crate) fn of(request: &'a request::Parts) -> Self {
-        Self {
-            method: &request.method,
-            headers: &request.headers,
-        }
-    }
-}
 
 /// An answer from store that is decided and not yet written: small to hand around, and written where
 /// it is wanted.
@@ -46,50 +32,77 @@ pub(crate) struct Hit {
     /// None where the route does not show it.
     status: Option<Written>,
     head_request: bool,
+    /// What is sent in place of the whole; most requests want that.
+    selected: Option<Selected>,
 }
 
 impl Hit {
     /// Answers with a stored response.
+    #[inline]
     pub(crate) fn new(
         core: &Core,
         stored: Arc<StoredResponse>,
         decision: &Decision,
-        asker: Asker<'_>,
+        conditions: Conditions<'_>,
         now: Timestamp,
     ) -> Self {
         note(core, decision);
         let shows_status = core.route.cache_status;
-        let head_request = *asker.method == Method::HEAD;
-        let wanted = core.codings.wanted(asker.headers);
-        let (stored, making) = coded::form(core, stored, wanted, head_request);
+        let head_request = *conditions.method == Method::HEAD;
+        let wanted = core.codings.wanted(conditions.headers);
+        let selected = match conditions.facts.selects() {
+            false => None,
+            true => {
+                let in_forms = coded::is_in_forms(core, &stored, wanted);
+                let whole = Representation::of(&stored, in_forms, now);
+                select(&conditions, &whole, now)
+            }
+        };
+        let (stored, making) = match selected {
+            None => coded::form(core, stored, wanted, head_request),
+            Some(Selected::Nothing) => (coded::head(core, stored, wanted), None),
+            // Cut from the bytes that came: a coding's are not the same each time.
+            Some(Selected::Less(_)) => (stored, None),
+        };
         Self {
             age: status::age(now.since(stored.times().born).as_secs()),
             status: shows_status.then(|| core.shared.status.field(decision)),
             head_request,
+            selected,
             stored,
             making,
         }
     }
 
     /// Answers with a response that is fresh for `left`.
+    #[inline]
     pub(crate) fn fresh(
         core: &Core,
         stored: Arc<StoredResponse>,
         left: Duration,
-        asker: Asker<'_>,
+        conditions: Conditions<'_>,
         now: Timestamp,
     ) -> Self {
         let decision = Decision::Hit {
             ttl: ttl_parameter(Ok(left)),
             detail: None,
         };
-        Self::new(core, stored, &decision, asker, now)
+        Self::new(core, stored, &decision, conditions, now)
     }
 
     /// Writes the answer, for `GET` or (without the content) for `HEAD`.
     #[inline]
     pub(crate) fn into_response<B: Body>(self) -> Response<ResponseBody<B>> {
-        let mut headers = fields(&self.stored, &self.age, self.status.as_deref());
+        let (age, shown) = (&*self.age, self.status.as_deref());
+        if let Some(selected) = self.selected {
+            return match selected {
+                Selected::Nothing => not_modified(not_modified_fields(&self.stored, age, shown)),
+                Selected::Less(less) => {
+                    less.into_response(fields(&self.stored, age, shown), self.stored.body())
+                }
+            };
+        }
+        let mut headers = fields(&self.stored, age, shown);
         let status = self.stored.status();
         let body = match (self.head_request, self.making) {
             (true, None) => {
@@ -115,18 +128,44 @@ fn tell_length(stored: &StoredResponse, headers: &mut HeaderMap) {
 }
 
 /// The stored fields, with `Age`, and `Cache-Status` behind what caches nearer the origin wrote.
+#[inline]
 fn fields(stored: &StoredResponse, age: &HeaderValue, status: Option<&HeaderValue>) -> HeaderMap {
-    let upstream = stored.lines().iter().any(|(name, _)| *name == CACHE_STATUS);
+    written(&stored.common().all, stored.lines(), |_| true, age, status)
+}
+
+/// The same for a 304 (RFC 9110 §15.4.5).
+fn not_modified_fields(
+    stored: &StoredResponse,
+    age: &HeaderValue,
+    status: Option<&HeaderValue>,
+) -> HeaderMap {
+    let has_etag = stored.field(&header::ETAG).is_some();
+    let stays = |name: &HeaderName| stays_when_not_modified(name, has_etag);
+    let common = &stored.common().not_modified;
+    written(common, stored.lines(), stays, age, status)
+}
+
+#[inline]
+fn written(
+    common: &HeaderMap,
+    lines: &[(HeaderName, HeaderValue)],
+    stays: impl Fn(&HeaderName) -> bool,
+    age: &HeaderValue,
+    status: Option<&HeaderValue>,
+) -> HeaderMap {
+    let upstream = lines.iter().any(|(name, _)| *name == CACHE_STATUS);
     let (own, behind) = match status {
         Some(status) if !upstream => (Some(status), None),
         status => (None, status),
     };
-    let mut headers = interned::filled(stored.common(), age, own.unwrap_or(&NO_STATUS));
+    let mut headers = interned::filled(common, age, own.unwrap_or(&NO_STATUS));
     if own.is_none() {
         headers.remove(CACHE_STATUS);
     }
-    for (name, value) in stored.lines() {
-        headers.append(name.clone(), value.clone());
+    for (name, value) in lines {
+        if stays(name) {
+            headers.append(name.clone(), value.clone());
+        }
     }
     if let Some(status) = behind {
         headers.append(CACHE_STATUS, status.clone());
@@ -145,6 +184,7 @@ pub(crate) fn settle(core: &Core, headers: &mut HeaderMap, decision: &Decision) 
 }
 
 /// Counts a decision and tells it to whoever listens.
+#[inline]
 fn note(core: &Core, decision: &Decision) {
     core.shared.counters.decided(decision);
     tracing::debug!(

@@ -16,6 +16,7 @@ use http::HeaderMap;
 use super::core::Shared;
 use super::lookup::{judge, Lookup};
 use super::publish::is_worth_keeping;
+use crate::clock::Timestamp;
 use crate::header::cache_control::CacheControl;
 use crate::policy::decision::Reason;
 use crate::policy::stored::StoredResponse;
@@ -109,14 +110,30 @@ impl Wanted<'_> {
         });
         match asked.await {
             Asked::Found(stored, validity) => {
-                let holds = |other: &StoredResponse| is_worth_keeping(self.shared, other, now);
-                let near = &self.shared.responses;
-                near.insert(self.place, Arc::clone(&stored), holds);
+                if !self.is_behind_near(&stored, now) {
+                    let holds = |other: &StoredResponse| is_worth_keeping(self.shared, other, now);
+                    let near = &self.shared.responses;
+                    near.insert(self.place, Arc::clone(&stored), holds);
+                }
                 Word::Found(self.judge(stored, validity), Some(Reason::Shared))
             }
             Asked::Nothing => Word::Nothing,
             Asked::Silence => Word::Silence,
         }
+    }
+
+    /// Whether what is near was made later than what is shared: its own way to Redis was too long, or it
+    /// never arrived there.
+    fn is_behind_near(self, stored: &StoredResponse, now: Timestamp) -> bool {
+        let near = self
+            .shared
+            .responses
+            .find(self.place, self.key, self.request);
+        let made = stored.times().response_time;
+        matches!(near, Found::Response(near)
+            if near.times().response_time > made
+                && near.times().response_time <= now
+                && !self.shared.is_purged(&near))
     }
 
     fn judge(self, stored: Arc<StoredResponse>, validity: Validity) -> Lookup {

@@ -18,6 +18,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::vec;
 
 use bytes::{Buf, Bytes};
 use http::Response;
@@ -46,6 +47,8 @@ pin_project! {
         // A form of a stored response, read while it is made.
         Made { making: Arc<Making>, next: usize },
         Whole { body: Bytes },
+        Pieces { pieces: vec::IntoIter<Bytes> },
+        Withheld,
         Copied { fill: Arc<Mutex<Fill<B>>> },
     }
 }
@@ -80,6 +83,21 @@ impl<B: Body> ResponseBody<B> {
     pub(crate) fn whole(body: Bytes) -> Self {
         Self {
             kind: Kind::Whole { body },
+        }
+    }
+
+    /// No content, where there would be some: of a 304. It says no length, since servers would take
+    /// that for the length of the whole (RFC 9110 §8.6).
+    pub(crate) fn withheld() -> Self {
+        let kind = Kind::Withheld;
+        Self { kind }
+    }
+
+    /// Content that is there in pieces.
+    pub(crate) fn pieces(pieces: Vec<Bytes>) -> Self {
+        let pieces = pieces.into_iter();
+        Self {
+            kind: Kind::Pieces { pieces },
         }
     }
 }
@@ -159,6 +177,11 @@ impl<B: Body> Body for ResponseBody<B> {
                 chunk.map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
             }
             KindProjection::Whole { body } => Poll::Ready(only_frame(std::mem::take(body))),
+            KindProjection::Pieces { pieces } => {
+                let piece = pieces.next();
+                Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+            }
+            KindProjection::Withheld => Poll::Ready(None),
             KindProjection::Copied { fill } => fill.lock().poll_client(cx),
         }
     }
@@ -169,6 +192,8 @@ impl<B: Body> Body for ResponseBody<B> {
             Kind::Whole { body } => body.is_empty(),
             Kind::Stored { response } => remaining(response) == 0,
             Kind::Made { making, next } => making.is_over(*next),
+            Kind::Pieces { pieces } => pieces.len() == 0,
+            Kind::Withheld => true,
             Kind::Copied { fill } => fill.lock().is_end_stream(),
         }
     }
@@ -179,6 +204,11 @@ impl<B: Body> Body for ResponseBody<B> {
             Kind::Whole { body } => SizeHint::with_exact(body.len() as u64),
             Kind::Stored { response } => SizeHint::with_exact(remaining(response)),
             Kind::Made { .. } => SizeHint::default(),
+            Kind::Pieces { pieces } => {
+                let pieces = pieces.as_slice().iter();
+                SizeHint::with_exact(pieces.map(|piece| piece.len() as u64).sum())
+            }
+            Kind::Withheld => SizeHint::default(),
             Kind::Copied { fill } => fill.lock().size_hint(),
         }
     }
@@ -189,6 +219,8 @@ impl<B: Body> fmt::Debug for ResponseBody<B> {
         f.write_str(match self.kind {
             Kind::Passed { .. } => "ResponseBody::Passed",
             Kind::Whole { .. } => "ResponseBody::Whole",
+            Kind::Pieces { .. } => "ResponseBody::Pieces",
+            Kind::Withheld => "ResponseBody::Withheld",
             Kind::Stored { .. } => "ResponseBody::Stored",
             Kind::Made { .. } => "ResponseBody::Made",
             Kind::Copied { .. } => "ResponseBody::Copied",

@@ -13,7 +13,7 @@ use http::{header, request, response, HeaderMap, Method, Request, Response, Stat
 use http_body::Body;
 use tower_service::Service;
 
-use super::answer::{self, Asker, Hit};
+use super::answer::{self, Hit};
 use super::body::{Answer, ResponseBody};
 use super::coded::{self, Coding};
 use super::collapse::{Leader, Outcome};
@@ -23,6 +23,7 @@ use super::keyed;
 use super::lookup::Missing;
 use super::lookup::Plan;
 use super::publish::{is_lasting, is_worth_keeping, Filing, Publication, Published};
+use super::selected::Conditions;
 use super::signals::{CacheFor, NoStore, Tags};
 use crate::clock::Timestamp;
 use crate::policy::decision::{Decision, Reason};
@@ -80,11 +81,12 @@ impl Call {
             }
         }
         let status = answered.as_ref().ok().map(|(parts, _)| parts.status);
-        let asker = Asker {
+        let conditions = Conditions {
             method: &method,
             headers: &filing.request,
+            facts: self.plan.facts,
         };
-        let stale = instead_of_error(&core, &self.missing, asker, status);
+        let stale = instead_of_error(&core, &self.missing, conditions, status);
         if let Some(response) = stale.await {
             return Ok(response);
         }
@@ -92,7 +94,8 @@ impl Call {
         let signals = Signals::take(&core, &mut parts, tags_complete);
         let mut terms = self.terms(&method, &mut parts, &signals, request_time);
         let size = size_of_content(&method, &parts, &body);
-        core.codings.settle(&mut parts, size, &mut terms);
+        let wanted = core.codings.wanted(&filing.request);
+        core.codings.settle(&mut parts, size, wanted, &mut terms);
         let body = self
             .store_or_pass(&mut parts, body, filing, &signals, terms)
             .await;
@@ -120,7 +123,12 @@ impl Call {
             request_time,
             response_time: core.shared.clock.now(),
         };
-        let terms = storing::storing(&core.route.rules, &exchange);
+        let mut terms = storing::storing(&core.route.rules, &exchange);
+        // What says no to one client's condition or range is nobody else's answer, whatever the route
+        // says of that status.
+        if self.plan.facts.selects() && refuses_a_part(parts.status) {
+            terms = Err(Reason::Status);
+        }
         // What is not stored here is not to be guessed about downstream either; streams stay as they
         // are, and so do answers to unsafe methods.
         let guessable = is_safe(method) && terms != Err(Reason::EventStream);
@@ -159,7 +167,10 @@ impl Call {
                 }
             }
             Err(reason) => {
-                refuse(&filing, self.leader, reason, parts.status);
+                // What one client gets in place of the whole tells nothing of the whole.
+                if !self.plan.facts.selects() {
+                    refuse(&filing, self.leader, reason, parts.status);
+                }
                 (ResponseBody::passed(body), false, Some(reason))
             }
         };
@@ -215,7 +226,7 @@ fn file(core: &Arc<Core>, plan: &Plan, parts: &request::Parts) -> (Filing, bool)
 async fn instead_of_error<R: Body>(
     core: &Core,
     missing: &Missing,
-    asker: Asker<'_>,
+    conditions: Conditions<'_>,
     status: Option<StatusCode>,
 ) -> Option<Response<ResponseBody<R>>> {
     if status.is_some_and(|status| !matches!(status.as_u16(), 500 | 502 | 503 | 504)) {
@@ -230,7 +241,7 @@ async fn instead_of_error<R: Body>(
         detail: Some(Reason::StaleIfError),
     };
     let now = core.shared.clock.now();
-    Some(Hit::new(core, stored, &decision, asker, now).into_response())
+    Some(Hit::new(core, stored, &decision, conditions, now).into_response())
 }
 
 /// The stale response that may answer after a failed call.
@@ -337,6 +348,10 @@ fn in_coding<B: Body>(
         Some(making) => ResponseBody::made(making),
         None => ResponseBody::stored(form),
     })
+}
+
+const fn refuses_a_part(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 412 | 416)
 }
 
 /// Starts copying a body. Whether it is stored is known when it has ended already; before that, a

@@ -82,7 +82,10 @@ impl Cache {
         let Some(entry) = Entry::new(&self.shared, key, ttl, tags) else {
             return compute().await;
         };
-        if let Some(value) = entry.known().await.and_then(|stored| read(&stored)) {
+        let Ok(known) = entry.known().await else {
+            return entry.lead(None, compute).await; // nor could anybody take another one's value
+        };
+        if let Some(value) = known.and_then(|stored| read(&stored)) {
             self.shared.counters.count(Counted::Hit);
             return Ok(value);
         }
@@ -118,6 +121,9 @@ struct Entry<'a> {
     tags: Vec<TagHash>,
 }
 
+/// Nobody says whether a stored value holds.
+struct Unconfirmed;
+
 /// What a caller does after it has joined.
 enum Turn {
     Lead(Leader),
@@ -147,10 +153,17 @@ impl<'a> Entry<'a> {
     }
 
     /// What may answer at once: what is near, or for a strict cache what the shared clock confirms.
-    async fn known(&self) -> Option<Arc<StoredResponse>> {
+    ///
+    /// # Errors
+    ///
+    /// If the clock must confirm it, and cannot be asked.
+    async fn known(&self) -> Result<Option<Arc<StoredResponse>>, Unconfirmed> {
         match self.strict_tier() {
-            Some(_) => self.fresh(self.wanted().ask(None).await),
-            None => self.near(),
+            Some(_) => match self.wanted().ask(None).await {
+                Word::Silence => Err(Unconfirmed),
+                word => Ok(self.fresh(word)),
+            },
+            None => Ok(self.near()),
         }
     }
 

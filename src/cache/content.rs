@@ -8,7 +8,7 @@ use http_body::Body;
 use sha2::{Digest, Sha256};
 use tower_service::Service;
 
-use super::answer::{self, Asker, Hit};
+use super::answer::{self, Hit};
 use super::body::ResponseBody;
 use super::core::Core;
 use super::exchange::{Begun, Exchange};
@@ -16,6 +16,7 @@ use super::future::After;
 use super::invalidate::CachedMethod;
 use super::keyed::KeyedBy;
 use super::lookup::{consult, Consulted};
+use super::selected::Conditions;
 use crate::policy::decision::{Decision, Forward, Reason};
 use crate::policy::key::Class;
 use crate::policy::request::RequestFacts;
@@ -51,7 +52,12 @@ where
     let body = K::rebuild(content).expect("a route with `key_body` is keyed by content");
     let mut response = match consult(&core, &parts, class, facts, Some(&digest)) {
         Ok(Consulted::Fresh { stored, left, now }) => {
-            Hit::fresh(&core, stored, left, Asker::of(&parts), now).into_response()
+            let conditions = Conditions {
+                method: &parts.method,
+                headers: &parts.headers,
+                facts,
+            };
+            Hit::fresh(&core, stored, left, conditions, now).into_response()
         }
         Ok(Consulted::Otherwise(found, plan)) => {
             match Exchange::begin(core, inner, parts, body, *plan, found) {

@@ -39,6 +39,7 @@ impl Core {
     }
 
     /// The tier that must be asked before anything answers, where one must.
+    #[inline]
     pub(crate) fn strict_tier(&self) -> Option<&Tier> {
         let strict = self.route.strict.unwrap_or(self.shared.strict);
         self.shared.tier().filter(|_| strict)
@@ -87,6 +88,7 @@ pub(crate) enum Authority {
 
 impl Shared {
     /// What a response that is here may do for a relaxed look-up.
+    #[inline]
     pub(crate) fn validity(&self, stored: &StoredResponse) -> Validity {
         match &self.authority {
             Authority::Here(clock) => clock.validity(stored.fence(), stored.tags()),

@@ -16,10 +16,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{header, request, Method, Request, Response};
+use http::{request, Method, Request, Response};
 use http_body::Body;
 use tokio::runtime::Handle;
-use tokio::time::Instant;
 use tower_service::Service;
 
 use super::answer::Hit;
@@ -69,6 +68,7 @@ where
             parts,
             plan,
             missing,
+            looked: _,
         } = self.inquiry;
         let call = Call {
             core,
@@ -118,6 +118,7 @@ where
                 parts,
                 plan,
                 missing,
+                looked: None,
             },
             inner,
             body,
@@ -207,18 +208,20 @@ where
     }
 
     /// Asks, and calls, for all who follow.
-    async fn lead(mut self: Box<Self>, leader: Leader, deadline: Duration) -> Answer<R, S::Error> {
-        let mut leader = leader;
+    async fn lead(
+        mut self: Box<Self>,
+        mut leader: Leader,
+        deadline: Duration,
+    ) -> Answer<R, S::Error> {
         if let Some(found) = self.inquiry.found_meanwhile().await {
             return Ok(self.answer(found, None, Some(leader)).into_response());
         }
-        let looked = Instant::now();
         if !self.inquiry.asks_alone() {
             if let Some((found, origin)) = self.inquiry.ask().await.usable() {
                 return Ok(self.answer(found, origin, Some(leader)).into_response());
             }
         }
-        match self.inquiry.turn(looked, deadline).await {
+        match self.inquiry.turn(deadline).await {
             Turn::Mine(Some(lease)) => leader.keep(lease),
             Turn::Mine(None) | Turn::Theirs => {}
             Turn::Found(found, origin) => {
@@ -254,9 +257,7 @@ where
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        // What the client holds is its own affair: the store needs a whole response.
-        self.inquiry.parts.headers.remove(header::IF_NONE_MATCH);
-        self.inquiry.parts.headers.remove(header::IF_MODIFIED_SINCE);
+        self.inquiry.ask_for_the_whole();
         self.inquiry.missing = Missing::stale(answered);
         let shared = Arc::clone(&self.inquiry.core.shared);
         let limit = shared.limits.waiters;
@@ -277,7 +278,6 @@ where
 
     /// The refresh: what another process made meanwhile, or a call.
     async fn renew(mut self: Box<Self>, mut leader: Leader) {
-        let looked = Instant::now();
         if let Word::Found(Lookup::Fresh { stored, .. }, _) = self.inquiry.ask_others().await {
             let known = self.inquiry.missing.sample.as_ref();
             let made = stored.times().response_time;
@@ -285,7 +285,7 @@ where
                 return leader.finish(Outcome::Published(stored));
             }
         }
-        match self.inquiry.turn(looked, Duration::ZERO).await {
+        match self.inquiry.turn(Duration::ZERO).await {
             Turn::Mine(Some(lease)) => leader.keep(lease),
             Turn::Mine(None) => {}
             Turn::Found(Lookup::Fresh { stored, .. }, _) => {

@@ -3,22 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::HeaderName;
+use http::header::{self, HeaderName};
 use http::{request, Method, Response, StatusCode};
 use http_body::Body;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::answer::{self, Asker, Hit};
+use super::answer::{self, Hit};
 use super::ask::{Wanted, Word};
 use super::body::ResponseBody;
 use super::call::stale_on_error;
 use super::collapse::is_leading;
 use super::core::Core;
 use super::lookup::{look_up, Lookup, Missing, Plan};
+use super::selected::Conditions;
 use crate::header::cache_control::CacheControl;
 use crate::policy::decision::{ttl_parameter, Decision, Forward, Reason};
-use crate::policy::request::Fact;
 use crate::policy::reuse::{reuse, Allowance, Reuse};
 use crate::policy::stored::{selecting_fields, StoredResponse};
 use crate::store::invalidation::Validity;
@@ -30,6 +30,8 @@ pub(crate) struct Inquiry {
     pub(crate) parts: request::Parts,
     pub(crate) plan: Plan,
     pub(crate) missing: Missing,
+    /// When the shared tier was last asked for it.
+    pub(crate) looked: Option<Instant>,
 }
 
 /// Whose turn it is to call.
@@ -69,6 +71,7 @@ impl Inquiry {
         if said.is_some_and(wants_its_own) {
             return Word::Nothing;
         }
+        self.look();
         let word = self.wanted().ask(self.missing.sample.as_deref()).await;
         match word {
             Word::Found(Lookup::Missing(missing), _) => {
@@ -81,8 +84,15 @@ impl Inquiry {
         }
     }
 
+    fn look(&mut self) {
+        if self.core.route.collapse_processes {
+            self.looked = Some(Instant::now());
+        }
+    }
+
     /// Asks for what other processes have made, whatever is near.
-    pub(crate) async fn ask_others(&self) -> Word {
+    pub(crate) async fn ask_others(&mut self) -> Word {
+        self.look();
         let Some(tier) = self.core.shared.tier() else {
             return Word::Nothing;
         };
@@ -91,17 +101,17 @@ impl Inquiry {
     }
 
     /// Waits until this process is the one to call, where the route wants one call for all of them, or
-    /// until another one has stored what this request can use. `looked` is when it was last asked for.
+    /// until another one has stored what this request can use.
     ///
     /// Nobody waits beyond the deadline, nor who is called by somebody that others wait for.
-    pub(crate) async fn turn(&mut self, mut looked: Instant, deadline: Duration) -> Turn {
+    pub(crate) async fn turn(&mut self, deadline: Duration) -> Turn {
         let core = Arc::clone(&self.core);
         let (shared, wants) = (&core.shared, core.route.collapse_processes && !is_leading());
         let Some(tier) = shared.tier().filter(|_| wants) else {
             return Turn::Mine(None);
         };
         let give_up = shared.clock.now().plus(deadline);
-        let mut taken = self.lease(tier, looked).await;
+        let mut taken = self.lease(tier).await;
         loop {
             taken = match taken {
                 Taken::Mine(lease) => return Turn::Mine(Some(lease)),
@@ -115,11 +125,10 @@ impl Inquiry {
                     }
                 }
                 Taken::Stored => {
-                    looked = Instant::now();
                     if let Some((found, origin)) = self.ask().await.usable() {
                         return Turn::Found(found, origin);
                     }
-                    self.lease(tier, looked).await
+                    self.lease(tier).await
                 }
             };
             if shared.clock.now() >= give_up && !deadline.is_zero() {
@@ -128,10 +137,25 @@ impl Inquiry {
         }
     }
 
-    async fn lease(&self, tier: &Tier, looked: Instant) -> Taken {
+    async fn lease(&self, tier: &Tier) -> Taken {
+        let looked = self.looked.unwrap_or_else(Instant::now);
         let names = self.varying();
         let vary = selecting_fields(&names, &self.parts.headers);
         tier.lease(&self.plan.key, &vary, looked).await
+    }
+
+    /// What the client holds, and which part it wants, is its own affair: the store needs a whole response.
+    pub(crate) fn ask_for_the_whole(&mut self) {
+        let partial = [
+            header::IF_NONE_MATCH,
+            header::IF_MODIFIED_SINCE,
+            header::IF_RANGE,
+            header::RANGE,
+        ];
+        for name in partial {
+            self.parts.headers.remove(name);
+        }
+        self.plan.facts = self.plan.facts.for_the_whole();
     }
 
     /// How long to wait for another request's call, where this one may share it at all.
@@ -139,7 +163,7 @@ impl Inquiry {
         let (plan, shared) = (&self.plan, &self.core.shared);
         let shares = self.parts.method != Method::HEAD
             && self.missing.why != Forward::Request
-            && !plan.facts.has(Fact::Precondition)
+            && !plan.facts.selects()
             && !plan
                 .directives
                 .as_ref()
@@ -243,9 +267,17 @@ impl Inquiry {
             detail,
         };
         let now = self.core.shared.clock.now();
-        let asker = Asker::of(&self.parts);
-        let hit = Hit::new(&self.core, Arc::clone(&stored), &decision, asker, now);
+        let conditions = self.conditions();
+        let hit = Hit::new(&self.core, Arc::clone(&stored), &decision, conditions, now);
         (hit, stored, refreshes)
+    }
+
+    fn conditions(&self) -> Conditions<'_> {
+        Conditions {
+            method: &self.parts.method,
+            headers: &self.parts.headers,
+            facts: self.plan.facts,
+        }
     }
 
     /// An answer that another request's call has made.
@@ -258,7 +290,7 @@ impl Inquiry {
             detail,
         };
         let now = self.core.shared.clock.now();
-        Hit::new(&self.core, stored, &decision, Asker::of(&self.parts), now)
+        Hit::new(&self.core, stored, &decision, self.conditions(), now)
     }
 
     /// The client wants a stored response or none (RFC 9111 §5.2.1.7).

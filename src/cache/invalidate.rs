@@ -2,8 +2,9 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{ready, Context, Poll};
+use std::time::Duration;
 use std::vec;
 
 use http::{request, Extensions, HeaderMap, Method, StatusCode};
@@ -29,8 +30,10 @@ use crate::store::shared::Deferral;
 pub struct Invalidated {
     /// How many stored responses were invalidated, each counted once. `None` without a tag index; with
     /// Redis also for everything and for a URI with a host or a query, which no index lists by
-    /// themselves, and when Redis does not answer. Beyond a thousand, what Redis counts is an upper
-    /// bound: responses that have expired are among them.
+    /// themselves.
+    ///
+    /// With Redis, those of all processes: beyond a thousand an upper bound, which responses that have
+    /// expired are part of; and while Redis does not answer, those of this process alone.
     pub entries: Option<u64>,
     /// Whether other processes will hear of it only later: Redis could not be told yet, and will be
     /// as soon as it is back. Here the responses are invalid in any case. Never in memory alone.
@@ -50,11 +53,12 @@ pub struct Invalidating {
     deferred: bool,
     heard: Option<oneshot::Sender<()>>,
     sweeps: Vec<Sweep>,
-    /// In memory alone: what the sweeps have met so far.
+    /// What the sweeps have met so far, in this process.
     entries: Option<u64>,
-    /// With a shared tier: what its index is asked for, and the question.
+    /// With a shared tier: what its index is asked for, the question, and the answer.
     listed: Vec<(Vec<TagHash>, Strength)>,
     counting: Option<Counting>,
+    counted: Option<u64>,
 }
 
 type Counting = Pin<Box<dyn Future<Output = Option<u64>> + Send>>;
@@ -66,6 +70,13 @@ struct Sweep {
     tags: Vec<TagHash>,
     strength: Strength,
 }
+
+/// How many tags Redis is told at once: it answers nobody else meanwhile.
+const AT_ONCE: usize = 1024;
+/// How often, before everything is invalidated instead.
+const CHUNKS: usize = 16;
+/// How long counting may take; what is not counted by then goes by its ttl.
+const COUNTING: Duration = Duration::from_secs(1);
 
 /// How many places are worked through before others get their turn.
 const STRIDE: usize = 256;
@@ -81,6 +92,7 @@ pub(crate) fn start(shared: &Arc<Shared>, what: Vec<Invalidate>) -> Invalidating
         entries: Some(0),
         listed: Vec::new(),
         counting: None,
+        counted: None,
     };
     for one in what {
         shared.counters.count(Counted::Invalidation);
@@ -175,8 +187,19 @@ impl Invalidating {
             tags.extend(named);
             listed.push(indexed_under);
         }
-        self.unheard
-            .extend(shared.invalidate(Reach::tags(&tags, strength)));
+        tags.sort_unstable();
+        tags.dedup();
+        let reached = tags.chunks(AT_ONCE).take(CHUNKS);
+        if tags.len() > AT_ONCE * CHUNKS && shared.tier().is_some() {
+            self.unheard
+                .extend(shared.invalidate(Reach::Everything(strength)));
+        } else if shared.tier().is_some() {
+            let deferrals =
+                reached.filter_map(|tags| shared.invalidate(Reach::tags(tags, strength)));
+            self.unheard.extend(deferrals);
+        } else {
+            shared.invalidate(Reach::tags(&tags, strength));
+        }
         let near = shared.responses.places_of(&listed);
         if near.is_none() || (shared.tier().is_some() && !whole) {
             self.entries = None;
@@ -212,22 +235,21 @@ impl Invalidating {
     /// what a deferred invalidation has not reached yet must go on being listed.
     fn ask_index(&mut self) {
         let listed = std::mem::take(&mut self.listed);
-        if listed.is_empty() {
-            return;
-        }
-        if self.deferred {
-            self.entries = None;
+        if listed.is_empty() || self.deferred {
             return;
         }
         let shared = Arc::clone(&self.shared);
         self.counting = Some(Box::pin(async move {
             let tier = shared.tier()?;
-            let mut entries = Some(0);
-            for (tags, strength) in listed {
-                let reached = tier.reached(&tags, strength).await;
-                entries = entries.zip(reached).map(|(sum, reached)| sum + reached);
-            }
-            entries
+            let count = async {
+                let mut entries = Some(0);
+                for (tags, strength) in listed {
+                    let reached = tier.reached(&tags, strength).await;
+                    entries = entries.zip(reached).map(|(sum, reached)| sum + reached);
+                }
+                entries
+            };
+            tokio::time::timeout(COUNTING, count).await.ok()?
         }));
     }
 
@@ -237,9 +259,7 @@ impl Invalidating {
         while let Some(sweep) = self.sweeps.last_mut() {
             while let Some(place) = sweep.places.next() {
                 let counted = sweep.visit(&self.shared, place);
-                if self.shared.tier().is_none() {
-                    self.entries = self.entries.map(|entries| entries + counted);
-                }
+                self.entries = self.entries.map(|entries| entries + counted);
                 turn -= 1;
                 if turn == 0 {
                     return false;
@@ -277,8 +297,7 @@ impl Future for Invalidating {
         }
         this.ask_index();
         if let Some(counting) = &mut this.counting {
-            let reached = ready!(counting.as_mut().poll(cx));
-            this.entries = this.entries.and(reached);
+            this.counted = ready!(counting.as_mut().poll(cx));
             this.counting = None;
         }
         if !this.sweep() {
@@ -286,7 +305,7 @@ impl Future for Invalidating {
             return Poll::Pending;
         }
         Poll::Ready(Invalidated {
-            entries: this.entries,
+            entries: this.entries.map(|near| this.counted.unwrap_or(near)),
             deferred: this.deferred,
         })
     }
@@ -337,8 +356,16 @@ impl Address {
         let exempt = extensions
             .get::<CachedMethod>()
             .is_some_and(|cached| cached.method == self.method && cached.path == self.path);
-        if !exempt && invalidation::spoils(&self.method, status) {
+        let settled = extensions
+            .get::<Settled>()
+            .is_some_and(|settled| settled.is(self, shared));
+        if !exempt && !settled && invalidation::spoils(&self.method, status) {
             what.extend(self.spoiled_paths(shared, headers));
+            extensions.insert(Settled {
+                cache: Arc::downgrade(shared),
+                method: self.method.clone(),
+                path: self.path.clone(),
+            });
         }
         (!what.is_empty()).then(|| start(shared, what))
     }
@@ -352,6 +379,22 @@ impl Address {
             .filter(begun)
             .map(|path| Invalidate::path(path))
             .reduce(Invalidate::and)
+    }
+}
+
+/// In the answer to an unsafe request: what it spoiled is invalidated, and another layer of the same
+/// cache further out need not do it again.
+#[derive(Clone)]
+struct Settled {
+    cache: Weak<Shared>,
+    method: Method,
+    path: String,
+}
+
+impl Settled {
+    fn is(&self, address: &Address, shared: &Arc<Shared>) -> bool {
+        let this_cache = std::ptr::eq(self.cache.as_ptr(), Arc::as_ptr(shared));
+        this_cache && self.method == address.method && self.path == address.path
     }
 }
 

@@ -13,6 +13,7 @@ use super::user;
 use crate::header::first_line;
 use crate::policy::decision::{Decision, Forward, Reason};
 use crate::policy::key::{canonical_query, pair_name, Class, KeyWriter, Label, QueryRule};
+use crate::policy::range;
 use crate::policy::request::{Fact, RequestFacts};
 
 /// Requests are keyed by their head: target, host, user and further parts.
@@ -49,6 +50,7 @@ mod sealed {
 }
 
 /// The target URI before any router stripped a prefix from it.
+#[inline]
 pub(crate) fn original_uri(parts: &request::Parts) -> &Uri {
     #[cfg(feature = "axum")]
     if let Some(original) = parts.extensions.get::<axum::extract::OriginalUri>() {
@@ -68,6 +70,7 @@ pub(crate) fn matched_pattern(parts: &request::Parts) -> Option<&str> {
 }
 
 /// The host a request names; a contradiction is an error.
+#[inline]
 pub(crate) fn host(parts: &request::Parts) -> Result<Option<&[u8]>, Reason> {
     let field = first_line(&header::HOST, &parts.headers).map(HeaderValue::as_bytes);
     let authority = original_uri(parts)
@@ -93,6 +96,11 @@ pub(crate) fn admit<B: Body>(
     if let Some(reason) = facts.bypass() {
         return Err(bypass(reason));
     }
+    // Parts are cut from answers to GET; other units than bytes are known to the handler alone.
+    let cuts = class == Class::Get && range::is_in_bytes(&parts.headers);
+    if facts.has(Fact::Range) && !cuts {
+        return Err(bypass(Reason::Range));
+    }
     if route.user.is_none() && !route.shared_despite_credentials {
         if facts.has(Fact::Authorization) {
             return Err(bypass(Reason::Authorization));
@@ -116,6 +124,7 @@ pub(crate) fn caches(route: &Route, method: &Method) -> bool {
     class_of(route, method).is_ok()
 }
 
+#[inline]
 fn class_of(route: &Route, method: &Method) -> Result<Class, Decision> {
     match *method {
         Method::GET | Method::HEAD => Ok(Class::Get),
@@ -146,6 +155,7 @@ static DESCRIPTIONS: [(header::HeaderName, Label); 3] = [
 ];
 
 /// Writes the key of a request into `out`. `content` is the digest of what keys it beside its head.
+#[inline]
 pub(crate) fn write_key(
     shared: &Shared,
     route: &Route,

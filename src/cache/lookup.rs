@@ -32,6 +32,7 @@ pub(crate) enum Consulted {
 }
 
 /// Makes the key of a request and asks the store; an error is the reason to bypass the cache.
+#[inline]
 pub(crate) fn consult(
     core: &Core,
     parts: &request::Parts,
@@ -125,6 +126,7 @@ impl Missing {
 }
 
 /// Looks up a key in the near tier, for a request with these fields.
+#[inline]
 pub(crate) fn look_up(
     shared: &Shared,
     place: u64,
@@ -144,6 +146,7 @@ pub(crate) fn look_up(
 }
 
 /// What a response of this validity is to a request with these directives.
+#[inline]
 pub(crate) fn judge(
     stored: Arc<StoredResponse>,
     validity: Validity,
@@ -182,6 +185,7 @@ fn missing(why: Forward, sample: Option<Arc<StoredResponse>>, usable_on_error: b
 }
 
 /// The request's own directives, where it has any and the route heeds them.
+#[inline]
 fn request_directives(
     route: &Route,
     facts: RequestFacts,
@@ -207,6 +211,7 @@ thread_local! {
 }
 
 /// Lends a buffer for a key, so that a hit allocates none.
+#[inline]
 fn with_scratch<T>(work: impl FnOnce(&mut Vec<u8>) -> Result<T, Reason>) -> Result<T, Reason> {
     let mut scratch = SCRATCH.take();
     let result = work(&mut scratch);

@@ -51,6 +51,20 @@
 //! `Cache-Status` (RFC 9211) says on each answer what happened and why; [`Decision`](crate::Decision)
 //! is the same as a value, for `tracing`, and [`Stats`] counts it.
 //!
+//! # Conditions and ranges
+//!
+//! A stored response answers more than those who want the whole of it:
+//!
+//! | the request has | answer from store |
+//! | --- | --- |
+//! | `If-None-Match` (any of its tags, in either strength, or `*`), else `If-Modified-Since` | 304, where the client holds it (RFC 9111 §4.3.2) |
+//! | `Range: bytes=…` to a stored 200, with `If-Range` or without | 206 with one part or several, 416 beyond the end (RFC 9110 §14) |
+//! | `If-Match`, `If-Unmodified-Since`, or a range in another unit | none: the handler answers |
+//!
+//! Where nothing that is stored may answer, they reach the handler as they came, and share no call.
+//! The cache invents no tag: what is stored has the one it came with. Put a
+//! [`ConditionalLayer`](crate::ConditionalLayer) *inside* the cache, and it comes with one.
+//!
 //! # Two clocks of freshness
 //!
 //! The route's [`ttl`](CacheLayer::ttl) says how long *we* reuse a response; `Cache-Control` says what
@@ -163,6 +177,7 @@ mod limits;
 mod lookup;
 mod publish;
 mod route;
+mod selected;
 mod service;
 #[cfg(feature = "redis")]
 mod shared;

@@ -12,7 +12,7 @@ use super::core::Shared;
 use super::stats::Counted;
 use crate::clock::Timestamp;
 use crate::policy::decision::Reason;
-use crate::policy::stored::{selecting_fields, Fence, Head, StoredResponse};
+use crate::policy::stored::{selecting_fields, Common, Fence, Head, StoredResponse};
 use crate::policy::storing::is_stored;
 use crate::policy::storing::Terms;
 use crate::policy::tag::TagHash;
@@ -77,7 +77,7 @@ impl Filing {
     }
 }
 
-fn stored_lines(headers: &HeaderMap) -> (&'static HeaderMap, Vec<(HeaderName, HeaderValue)>) {
+fn stored_lines(headers: &HeaderMap) -> (&'static Common, Vec<(HeaderName, HeaderValue)>) {
     let listed: Vec<&str> = headers
         .get_all(header::CONNECTION)
         .iter()

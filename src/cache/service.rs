@@ -9,7 +9,7 @@ use http::{request, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::answer::{Asker, Hit};
+use super::answer::Hit;
 use super::body::ResponseBody;
 use super::content;
 use super::core::Core;
@@ -18,6 +18,7 @@ use super::future::{After, Marks, ResponseFuture};
 use super::invalidate::Address;
 use super::keyed::{self, HeadKeyed, KeyedBy};
 use super::lookup::{consult, Consulted, Lookup, Plan};
+use super::selected::Conditions;
 use crate::policy::decision::{Decision, Forward};
 use crate::policy::key::Class;
 use crate::policy::request::{is_safe, RequestFacts};
@@ -115,8 +116,12 @@ impl<S, K> CacheService<S, K> {
         }
         match consult(&self.core, parts, class, facts, None) {
             Ok(Consulted::Fresh { stored, left, now }) => {
-                let asker = Asker::of(parts);
-                Decided::Fresh(Hit::fresh(&self.core, stored, left, asker, now))
+                let conditions = Conditions {
+                    method: &parts.method,
+                    headers: &parts.headers,
+                    facts,
+                };
+                Decided::Fresh(Hit::fresh(&self.core, stored, left, conditions, now))
             }
             Ok(Consulted::Otherwise(found, plan)) => Decided::Otherwise(found, plan),
             Err(reason) => Decided::Forward(Decision::because(Forward::Bypass, reason)),

@@ -85,6 +85,7 @@ thread_local! {
     static STRIPE: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
+#[inline]
 fn stripe() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     STRIPE.with(|mine| {
@@ -98,6 +99,7 @@ fn stripe() -> usize {
 }
 
 impl Counters {
+    #[inline]
     pub(crate) fn count(&self, what: Counted) {
         let mine = stripe();
         let counter = &self.stripes[mine].0[what as usize];
@@ -109,6 +111,7 @@ impl Counters {
         }
     }
 
+    #[inline]
     pub(crate) fn decided(&self, decision: &Decision) {
         self.count(match decision {
             Decision::Hit { ttl, .. } if *ttl < 0 => Counted::Stale,

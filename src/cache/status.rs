@@ -68,6 +68,7 @@ impl CacheStatus {
     }
 
     /// The member of `Cache-Status` for a decision (RFC 9211 §2).
+    #[inline]
     pub(crate) fn field(&self, decision: &Decision) -> Written {
         if let Decision::Hit { ttl, detail: None } = decision {
             let known = usize::try_from(*ttl)
@@ -92,6 +93,7 @@ fn written(name: &str, decision: &Decision) -> String {
 }
 
 /// The value of `Age` (RFC 9111 §5.1).
+#[inline]
 pub(crate) fn age(seconds: u64) -> Written {
     static AGES: LazyLock<&'static [HeaderValue]> =
         LazyLock::new(|| small_numbers(|seconds| seconds.to_string()));

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{ready, Context, Poll};
 
-use http::{header, response, Response};
+use http::{header, response, Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
@@ -67,6 +67,9 @@ impl Plan {
     /// The answer's body as it leaves, with its fields mended.
     fn apply<B: Body>(&self, parts: &mut response::Parts, body: B) -> ResponseBody<B> {
         let rules = &self.config.rules;
+        if parts.status == StatusCode::NOT_MODIFIED && !rules.offered.is_empty() {
+            encoding::confirm(&mut parts.headers, matches!(self.wanted, Wanted::Coded(_)));
+        }
         if parts.extensions.get::<Uncoded>().is_some() || !rules.suit(parts.status, &parts.headers)
         {
             return ResponseBody::passed(body);

@@ -24,7 +24,6 @@ pub(crate) fn parse(value: &[u8], now: i64) -> Option<i64> {
 }
 
 /// The IMF-fixdate of this second; years after 9999 do not fit and read as its last second (RFC 9110 §5.6.7).
-#[cfg_attr(not(test), expect(dead_code, reason = "validation will write dates"))]
 pub(crate) fn format(unix_seconds: u64) -> [u8; 29] {
     let seconds =
         i64::try_from(unix_seconds).map_or(LAST_SECOND, |seconds| seconds.min(LAST_SECOND));

@@ -15,6 +15,7 @@
 //! | [`vary`] | `Vary`, and the request fields it names | RFC 9110 §12.5.5, RFC 9111 §4.1 |
 //! | `accept_encoding` | `Accept-Encoding` | RFC 9110 §12.5.3 |
 //! | [`date`] | `Date`, `Expires`, `Last-Modified`, … | RFC 9110 §5.6.7 |
+//! | [`entity_tag`] | `ETag`, `If-Match`, `If-None-Match` | RFC 9110 §8.8.3 |
 //! | [`list`] | comma-separated lists | RFC 9110 §5.6.1 |
 //! | [`structured`] | structured dictionaries and lists | RFC 9651 |
 
@@ -23,6 +24,7 @@
 pub(crate) mod accept_encoding;
 pub(crate) mod cache_control;
 pub(crate) mod date;
+pub(crate) mod entity_tag;
 pub(crate) mod list;
 pub(crate) mod structured;
 pub(crate) mod targeted;

@@ -52,6 +52,7 @@ pub(crate) fn selecting_value(name: &HeaderName, headers: &HeaderMap) -> Option<
 /// Whether [`selecting_value`] of this request is the stored one, found out without allocating (RFC 9111 §4.1).
 ///
 /// `stored` must itself come from [`selecting_value`].
+#[inline]
 pub(crate) fn selecting_value_matches(
     name: &HeaderName,
     headers: &HeaderMap,
@@ -75,6 +76,7 @@ pub(crate) fn selecting_value_matches(
 
 /// Whether a line is the stored value but for spaces after its commas. `false` may also mean that a
 /// closer look is needed.
+#[inline]
 fn is_spelled_so(line: &[u8], stored: &[u8]) -> bool {
     let mut rest = stored;
     let mut after_comma = false;

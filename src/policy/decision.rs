@@ -105,7 +105,7 @@ reasons! {
     Cookie => "cookie",
     /// A `GET` or `HEAD` request with content (RFC 9110 §9.3.1).
     RequestContent => "request-content",
-    /// The request asks for a range.
+    /// The request asks for a range in a unit other than bytes, or with a method other than `GET` or `HEAD`.
     Range => "range",
     /// The request has a precondition that only the origin can evaluate.
     Precondition => "precondition",

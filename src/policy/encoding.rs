@@ -181,6 +181,20 @@ pub(crate) fn describe(headers: &mut HeaderMap, coding: Coding) {
     }
 }
 
+/// Makes the fields of a 304 true for whichever form the client holds: `Vary` is what its 200 had
+/// (RFC 9110 §15.4.5), and a strong tag must not get onto coded bytes.
+pub(crate) fn confirm(headers: &mut HeaderMap, wants_coding: bool) {
+    if headers.contains_key(header::CONTENT_ENCODING) || forbids_transforming(headers) {
+        return;
+    }
+    tell_vary(headers);
+    if let Some(weak) = headers.get(header::ETAG).and_then(weakened) {
+        if wants_coding {
+            headers.insert(header::ETAG, weak);
+        }
+    }
+}
+
 /// A strong entity tag as a weak one: it names bytes, and a coding changes them (RFC 9110 §8.8.1).
 pub(crate) fn weakened(tag: &HeaderValue) -> Option<HeaderValue> {
     if tag.as_bytes().first() != Some(&b'"') {
@@ -199,6 +213,22 @@ mod tests {
             headers.append(*name, HeaderValue::from_static(value));
         }
         headers
+    }
+
+    #[test]
+    fn a_304_varies_as_its_200_did_and_lends_coded_bytes_no_strong_tag() {
+        for (wants_coding, tag) in [(true, "W/\"1\""), (false, "\"1\"")] {
+            let mut fields = headers(&[("etag", "\"1\"")]);
+            confirm(&mut fields, wants_coding);
+            assert_eq!(fields[header::ETAG], tag);
+            assert_eq!(fields[header::VARY], "accept-encoding");
+        }
+        let mut untouched = headers(&[("etag", "\"1\""), ("cache-control", "no-transform")]);
+        confirm(&mut untouched, true);
+        assert_eq!(
+            untouched,
+            headers(&[("etag", "\"1\""), ("cache-control", "no-transform")])
+        );
     }
 
     #[test]

@@ -100,6 +100,7 @@ impl<'a> KeyWriter<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn part(&mut self, label: Label, bytes: &[u8]) {
         let Ok(length) = u16::try_from(bytes.len()) else {
             self.overflow = true;
@@ -111,6 +112,7 @@ impl<'a> KeyWriter<'a> {
         self.out.extend_from_slice(bytes);
     }
 
+    #[inline]
     pub(crate) fn finish(self) -> Result<(), TooLong> {
         if self.overflow || self.out.len() > self.limit {
             Err(TooLong)
@@ -122,6 +124,7 @@ impl<'a> KeyWriter<'a> {
 
 /// Whether two keys are the same bytes. Eight at a time, which for a hundred bytes costs less than a
 /// call of `memcmp`.
+#[inline]
 pub(crate) fn same_key(a: &[u8], b: &[u8]) -> bool {
     let (a_words, a_rest) = a.as_chunks::<8>();
     let (b_words, b_rest) = b.as_chunks::<8>();
@@ -180,6 +183,7 @@ pub(crate) fn pair_name(pair: &str) -> &str {
 /// The kept pairs of a query in the order of the key, joined again; `None` if none is kept.
 ///
 /// A query whose names are plain and in order, as most are, is its own canonical form.
+#[inline]
 pub(crate) fn canonical_query<'a>(query: &'a str, rule: &QueryRule) -> Option<Cow<'a, str>> {
     if *rule == QueryRule::All && is_in_order(query.as_bytes()) {
         return Some(Cow::Borrowed(query));
@@ -199,6 +203,7 @@ pub(crate) fn canonical_query<'a>(query: &'a str, rule: &QueryRule) -> Option<Co
 
 /// Whether the names of a query are spelled as they are meant, and sorted. One pass with one look at
 /// each byte: this is what a hit pays for.
+#[inline]
 fn is_in_order(query: &[u8]) -> bool {
     let mut previous: &[u8] = b"";
     let mut rest = query;

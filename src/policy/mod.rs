@@ -13,6 +13,8 @@ pub(crate) mod key;
 #[cfg(feature = "compress")]
 #[allow(dead_code, reason = "the rooms that use it follow")]
 pub(crate) mod negotiation;
+pub(crate) mod precondition;
+pub(crate) mod range;
 pub(crate) mod request;
 pub(crate) mod reuse;
 pub(crate) mod stored;

@@ -14,7 +14,7 @@ pub(crate) enum Fact {
     CacheControl = 1 << 2,
     Pragma = 1 << 3,
     Range = 1 << 4,
-    /// `If-Match`, `If-Unmodified-Since` or `If-Range`: only the origin can evaluate them.
+    /// `If-Match` or `If-Unmodified-Since`: only the origin can evaluate them.
     OriginPrecondition = 1 << 5,
     /// `If-None-Match` or `If-Modified-Since`, which a cache may evaluate.
     Precondition = 1 << 6,
@@ -33,7 +33,7 @@ impl Fact {
             (6, "cookie") => Some(Self::Cookie),
             (6, "pragma") => Some(Self::Pragma),
             (7, "upgrade") => Some(Self::Upgrade),
-            (8, "if-match" | "if-range") => Some(Self::OriginPrecondition),
+            (8, "if-match") => Some(Self::OriginPrecondition),
             (13, "authorization") => Some(Self::Authorization),
             (13, "cache-control") => Some(Self::CacheControl),
             (13, "if-none-match") => Some(Self::Precondition),
@@ -54,6 +54,7 @@ pub(crate) struct RequestFacts(u16);
 
 impl RequestFacts {
     /// Reads the fields once; a request has few, and a cache asks about many.
+    #[inline]
     pub(crate) fn read(headers: &HeaderMap) -> Self {
         let mut facts = Self::default();
         for name in headers.keys() {
@@ -71,12 +72,22 @@ impl RequestFacts {
         self.0 & fact as u16 != 0
     }
 
+    /// Whether the request may want less than the whole of an answer: a condition, or a range.
+    pub(crate) const fn selects(self) -> bool {
+        self.0 & (Fact::Precondition as u16 | Fact::Range as u16) != 0
+    }
+
+    /// The same request, for the whole of its answer.
+    pub(crate) const fn for_the_whole(self) -> Self {
+        Self(self.0 & !(Fact::Precondition as u16 | Fact::Range as u16))
+    }
+
     /// Why no route looks such a request up, whatever it covers.
+    #[inline]
     pub(crate) fn bypass(self) -> Option<Reason> {
-        const BYPASSED: [(Fact, Reason); 5] = [
+        const BYPASSED: [(Fact, Reason); 4] = [
             (Fact::Upgrade, Reason::Upgrade),
             (Fact::MethodOverride, Reason::MethodOverride),
-            (Fact::Range, Reason::Range),
             (Fact::OriginPrecondition, Reason::Precondition),
             (Fact::SeveralHosts, Reason::HostConflict),
         ];
@@ -113,7 +124,7 @@ mod tests {
             (&[], None),
             (&[("accept", "*/*"), ("host", "a")], None),
             (&[("host", "a"), ("host", "b")], Some(Reason::HostConflict)),
-            (&[("range", "bytes=0-1")], Some(Reason::Range)),
+            (&[("range", "bytes=0-1"), ("if-range", "*")], None),
             (&[("if-match", "*")], Some(Reason::Precondition)),
             (&[("if-none-match", "*")], None),
             (&[("upgrade", "websocket")], Some(Reason::Upgrade)),

@@ -34,6 +34,7 @@ pub(crate) enum Allowance {
 
 /// Whether a stored response may answer (RFC 9111 §4), as of `now`. `softly_invalid` means that it
 /// was marked stale ahead of its time.
+#[inline]
 pub(crate) fn reuse(
     times: &Times,
     request: Option<&CacheControl>,

@@ -22,7 +22,7 @@ use super::tag::TagHash;
 use crate::clock::Timestamp;
 #[cfg(feature = "compress")]
 use crate::header::accept_encoding::Coding;
-use crate::header::vary;
+use crate::header::{first_line, vary};
 
 /// The invalidation clock as it stood before the inner service was called.
 ///
@@ -67,12 +67,20 @@ pub(crate) struct VaryField {
     pub(crate) value: Option<Box<[u8]>>,
 }
 
+/// Fields that several responses have alike, with places for `Age` and `Cache-Status`.
+#[derive(Debug)]
+pub(crate) struct Common {
+    pub(crate) all: HeaderMap,
+    /// Those of them that a 304 has too.
+    pub(crate) not_modified: HeaderMap,
+}
+
 /// All that is known of a response before its body has ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
     pub(crate) status: StatusCode,
     /// The fields that other responses have alike.
-    pub(crate) common: &'static HeaderMap,
+    pub(crate) common: &'static Common,
     /// The fields that are this response's own.
     pub(crate) lines: Vec<(HeaderName, HeaderValue)>,
     pub(crate) vary: Vec<VaryField>,
@@ -89,7 +97,7 @@ pub(crate) struct StoredResponse {
     buffer: Bytes,
     key: Range<u32>,
     body: Range<u32>,
-    common: &'static HeaderMap,
+    common: &'static Common,
     lines: Box<[(HeaderName, HeaderValue)]>,
     vary: Box<[VaryField]>,
     tags: Box<[TagHash]>,
@@ -184,14 +192,22 @@ impl StoredResponse {
         u64::from(self.body.end - self.body.start)
     }
 
-    /// The fields that other responses have alike, with places for `Age` and `Cache-Status`.
-    pub(crate) fn common(&self) -> &'static HeaderMap {
+    /// The fields that other responses have alike.
+    pub(crate) fn common(&self) -> &'static Common {
         self.common
     }
 
     /// The fields that are this response's own.
     pub(crate) fn lines(&self) -> &[(HeaderName, HeaderValue)] {
         &self.lines
+    }
+
+    /// The first line of a stored field.
+    pub(crate) fn field(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        let mut own = self.lines.iter();
+        let own = own.find(|(other, _)| other == name);
+        own.map(|(_, value)| value)
+            .or_else(|| first_line(name, &self.common.all))
     }
 
     pub(crate) fn vary(&self) -> &[VaryField] {
@@ -228,6 +244,7 @@ impl StoredResponse {
     }
 
     /// Whether this is the variant for these request fields (RFC 9111 §4.1).
+    #[inline]
     pub(crate) fn is_selected_by(&self, request: &HeaderMap) -> bool {
         self.vary.iter().all(|field| {
             vary::selecting_value_matches(&field.name, request, field.value.as_deref())
@@ -306,7 +323,7 @@ impl StoredResponse {
     /// this one reaches that one.
     pub(crate) fn derive(
         &self,
-        common: &'static HeaderMap,
+        common: &'static Common,
         lines: Vec<(HeaderName, HeaderValue)>,
         body: &[Bytes],
     ) -> Option<Self> {

@@ -98,22 +98,7 @@ fn refused_by_fields(headers: &HeaderMap) -> Result<(), Reason> {
     if headers.contains_key(header::TRAILER) {
         return Err(Reason::Trailers);
     }
-    let streams = |value: &[u8]| {
-        let media_type = value
-            .split(|byte| *byte == b';')
-            .next()
-            .unwrap_or_default()
-            .trim_ascii();
-        media_type.eq_ignore_ascii_case(b"text/event-stream")
-            || media_type.eq_ignore_ascii_case(b"multipart/x-mixed-replace")
-    };
-    if headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| streams(value.as_bytes()))
-        || headers
-            .get("incremental")
-            .is_some_and(|value| value.as_bytes().starts_with(b"?1"))
-    {
+    if is_stream(headers) {
         return Err(Reason::EventStream);
     }
     let policies = [
@@ -130,6 +115,26 @@ fn refused_by_fields(headers: &HeaderMap) -> Result<(), Reason> {
         return Err(Reason::Nonce);
     }
     Ok(())
+}
+
+/// Whether a response is a stream of events, or asks for incremental delivery: somebody waits for each
+/// piece of it, so nothing may gather them.
+pub(crate) fn is_stream(headers: &HeaderMap) -> bool {
+    let streams = |value: &[u8]| {
+        let media_type = value
+            .split(|byte| *byte == b';')
+            .next()
+            .unwrap_or_default()
+            .trim_ascii();
+        media_type.eq_ignore_ascii_case(b"text/event-stream")
+            || media_type.eq_ignore_ascii_case(b"multipart/x-mixed-replace")
+    };
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| streams(value.as_bytes()))
+        || headers
+            .get("incremental")
+            .is_some_and(|value| value.as_bytes().starts_with(b"?1"))
 }
 
 /// The statuses that are safe to repeat without the route naming them.

@@ -14,7 +14,7 @@ use super::builder::{RedisBuilder, Settings};
 use super::call::{Fresh, Meaning, NoAnswer, Request, Script};
 use super::health::RedisHealth;
 use super::listen::{Event, Subscription};
-use super::shared::Shared;
+use super::shared::{Importance, Shared};
 use super::supervisor::Hook;
 use crate::error::ConfigError;
 
@@ -105,10 +105,28 @@ impl Redis {
         key: &[u8],
         limit: Duration,
     ) -> Result<Option<Bytes>, NoAnswer> {
+        self.value(key, limit, Importance::Common).await
+    }
+
+    /// As [`get_within`](Self::get_within), however many calls are under way.
+    pub(crate) async fn vital_get(
+        &self,
+        key: &[u8],
+        limit: Duration,
+    ) -> Result<Option<Bytes>, NoAnswer> {
+        self.value(key, limit, Importance::Vital).await
+    }
+
+    async fn value(
+        &self,
+        key: &[u8],
+        limit: Duration,
+        importance: Importance,
+    ) -> Result<Option<Bytes>, NoAnswer> {
         let shared = &self.owner.0;
         let set = shared.set(key)?;
         let request = Request::Command(get(key));
-        match shared.ask(&set, key, &request, limit).await? {
+        match shared.ask(&set, key, &request, limit, importance).await? {
             Value::BulkString(value) => Ok(Some(Bytes::from(value))),
             Value::Nil => Ok(None),
             other => Err(NoAnswer::Refused(format!("GET answered {other:?}"))),
@@ -125,7 +143,9 @@ impl Redis {
         let shared = &self.owner.0;
         let set = shared.set(route)?;
         let request = request.into();
-        Ok(shared.ask(&set, route, &request, limit).await?)
+        Ok(shared
+            .ask(&set, route, &request, limit, Importance::Common)
+            .await?)
     }
 
     /// Runs a script on the server that has its first key: by its hash, and with its source when
@@ -137,16 +157,40 @@ impl Redis {
         args: &[&[u8]],
         limit: Duration,
     ) -> Result<Value, NoAnswer> {
+        let importance = Importance::Common;
+        self.run_script(script, keys, args, limit, importance).await
+    }
+
+    /// As [`script`](Self::script), however many calls are under way.
+    pub(crate) async fn vital_script(
+        &self,
+        script: &Script,
+        keys: &[&[u8]],
+        args: &[&[u8]],
+        limit: Duration,
+    ) -> Result<Value, NoAnswer> {
+        let importance = Importance::Vital;
+        self.run_script(script, keys, args, limit, importance).await
+    }
+
+    async fn run_script(
+        &self,
+        script: &Script,
+        keys: &[&[u8]],
+        args: &[&[u8]],
+        limit: Duration,
+        importance: Importance,
+    ) -> Result<Value, NoAnswer> {
         let route = keys.first().copied().unwrap_or_default();
         let shared = &self.owner.0;
         let set = shared.set(route)?;
         let known = script.by_hash(keys, args);
         let started = tokio::time::Instant::now();
-        match shared.ask(&set, route, &known, limit).await {
+        match shared.ask(&set, route, &known, limit, importance).await {
             Err(failure) if failure.meaning == Some(Meaning::NoScript) => {
                 let unknown = script.by_source(keys, args);
                 let left = limit.saturating_sub(started.elapsed());
-                Ok(shared.ask(&set, route, &unknown, left).await?)
+                Ok(shared.ask(&set, route, &unknown, left, importance).await?)
             }
             answer => Ok(answer?),
         }
@@ -264,7 +308,12 @@ impl Storing {
         let request = Request::Command(set_command(key, &value, ttl));
         drop(value);
         let answer = match shared.set(key) {
-            Ok(set) => shared.ask(&set, key, &request, STORE_LIMIT).await,
+            Ok(set) => {
+                let importance = Importance::Common;
+                shared
+                    .ask(&set, key, &request, STORE_LIMIT, importance)
+                    .await
+            }
             Err(why) => Err(why.into()),
         };
         match &answer {

@@ -104,9 +104,16 @@ async fn attend(
                 .collect()
         };
         for subscription in new {
-            let confirmed = async { Ok(sink.subscribe(&subscription.channel).await?) };
-            limits.in_time(confirmed).await?;
-            (subscription.sink)(Event::Subscribed);
+            let channel = &subscription.channel;
+            let answer = async { Ok(sink.subscribe(channel).await) };
+            match limits.in_time(answer).await? {
+                Ok(()) => (subscription.sink)(Event::Subscribed),
+                // A user who may not hear this channel hears the others all the same.
+                Err(refused) if refused.code() == Some("NOPERM") => {
+                    tracing::warn!(channel, error = %refused, "redis refuses a subscription");
+                }
+                Err(broken) => return Err(broken.into()),
+            }
             attached.0.push(subscription);
         }
         if !home(shared).is_some_and(|home| Arc::ptr_eq(&home, set)) {

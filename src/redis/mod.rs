@@ -33,8 +33,9 @@
 //! A call that timed out may still be carried out by the server. Nothing may depend on its absence.
 //!
 //! What this leaves to you: a Sentinel setup where old masters cannot go on (`min-replicas-to-write`),
-//! and an ACL user, if you use one, who may run `PING`, `ROLE`, `GET`, `SET`, `EVAL`, `EVALSHA`,
-//! `SUBSCRIBE` and `PUBLISH`, in a Cluster also `CLUSTER SLOTS`, on the handle's prefix.
+//! and an ACL user, if you use one, who may run on the handle's prefix what this crate sends and what
+//! its scripts do: `+@connection +@read +@write +@scripting +@pubsub +info +role +time`, in a Cluster also
+//! `+cluster|slots`; with `~prefix:*` for keys and `&prefix:*` for channels.
 
 mod address;
 mod breaker;

@@ -39,6 +39,15 @@ pub(crate) struct Shared {
 /// The most stores that are under way at once; more are dropped.
 const STORES: usize = 64;
 
+/// Whether a call may be left out when too many are under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Importance {
+    /// It is one of many, and without its answer a request goes on.
+    Common,
+    /// There are few of these, and what other processes learn depends on them.
+    Vital,
+}
+
 /// A call that was not answered, with the meaning of the error reply if there was one.
 pub(crate) struct Unanswered {
     pub(crate) meaning: Option<Meaning>,
@@ -92,11 +101,12 @@ impl Shared {
         route: &[u8],
         request: &Request,
         limit: Duration,
+        importance: Importance,
     ) -> Result<Value, Unanswered> {
         if set.breaker.is_open() {
             return Err(NoAnswer::Down.into());
         }
-        let _slot = self.enter()?;
+        let _slot = self.enter(importance)?;
         let mut connection = set.connection(route);
         match tokio::time::timeout(limit, request.send(&mut connection)).await {
             Ok(Ok(value)) => {
@@ -175,9 +185,11 @@ impl Shared {
         self.changes.send_modify(|changes| *changes += 1);
     }
 
-    fn enter(&self) -> Result<InFlight<'_>, NoAnswer> {
+    /// Takes a place among the calls that are under way.
+    fn enter(&self, importance: Importance) -> Result<InFlight<'_>, NoAnswer> {
         let slot = InFlight(&self.in_flight);
-        if self.in_flight.fetch_add(1, Ordering::Relaxed) >= self.settings.in_flight {
+        let under_way = self.in_flight.fetch_add(1, Ordering::Relaxed);
+        if importance == Importance::Common && under_way >= self.settings.in_flight {
             self.counters.skipped.add(1);
             return Err(NoAnswer::Busy);
         }

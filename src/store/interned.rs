@@ -17,6 +17,9 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use parking_lot::RwLock;
 use quick_cache::DefaultHashBuilder;
 
+use crate::policy::precondition::stays_when_not_modified;
+use crate::policy::stored::Common;
+
 const SETS: usize = 256;
 const FIELDS: usize = 12;
 const LONGEST: usize = 128;
@@ -31,7 +34,7 @@ type Line = (HeaderName, HeaderValue);
 struct Sets {
     seed: DefaultHashBuilder,
     count: usize,
-    by_hash: HashMap<u64, Vec<&'static HeaderMap>, DefaultHashBuilder>,
+    by_hash: HashMap<u64, Vec<&'static Common>, DefaultHashBuilder>,
 }
 
 static KEPT: LazyLock<RwLock<Sets>> = LazyLock::new(RwLock::default);
@@ -40,7 +43,7 @@ static KEPT: LazyLock<RwLock<Sets>> = LazyLock::new(RwLock::default);
 ///
 /// The common part also has a place for `Age` and for `Cache-Status`, which each answer fills in, so
 /// that a copy of it need not grow. The lines of one name stay together and in order.
-pub(crate) fn split(lines: impl Iterator<Item = Line>) -> (&'static HeaderMap, Vec<Line>) {
+pub(crate) fn split(lines: impl Iterator<Item = Line>) -> (&'static Common, Vec<Line>) {
     let (mut shared, mut own) = (Vec::new(), Vec::<Line>::new());
     for line in lines {
         let (name, value) = &line;
@@ -71,15 +74,14 @@ pub(crate) fn split(lines: impl Iterator<Item = Line>) -> (&'static HeaderMap, V
 }
 
 /// The lines of a common part, without the places that each answer fills in.
-pub(crate) fn lines(common: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-    common
-        .iter()
-        .filter(|(name, _)| **name != header::AGE && **name != CACHE_STATUS)
+pub(crate) fn lines(common: &Common) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    let fields = common.all.iter();
+    fields.filter(|(name, _)| **name != header::AGE && **name != CACHE_STATUS)
 }
 
-static EMPTY: LazyLock<HeaderMap> = LazyLock::new(|| with_places(0));
+static EMPTY: LazyLock<Common> = LazyLock::new(|| for_ever(&[]));
 
-fn kept(shared: &[Line]) -> Option<&'static HeaderMap> {
+fn kept(shared: &[Line]) -> Option<&'static Common> {
     let known = KEPT.read();
     if let Some(map) = known.find(shared) {
         return Some(map);
@@ -94,14 +96,14 @@ fn kept(shared: &[Line]) -> Option<&'static HeaderMap> {
 }
 
 impl Sets {
-    fn find(&self, shared: &[Line]) -> Option<&'static HeaderMap> {
+    fn find(&self, shared: &[Line]) -> Option<&'static Common> {
         let wanted = || shared.iter().map(|(name, value)| (name, value));
         let maps = self.by_hash.get(&self.hash(shared))?;
         maps.iter().copied().find(|map| lines(map).eq(wanted()))
     }
 
-    fn add(&mut self, shared: &[Line]) -> &'static HeaderMap {
-        let map: &'static HeaderMap = Box::leak(Box::new(for_ever(shared)));
+    fn add(&mut self, shared: &[Line]) -> &'static Common {
+        let map: &'static Common = Box::leak(Box::new(for_ever(shared)));
         let hash = self.hash(shared);
         self.by_hash.entry(hash).or_default().push(map);
         self.count += 1;
@@ -113,14 +115,20 @@ impl Sets {
     }
 }
 
-/// A map whose values are of static lifetime, so that copying them counts nothing.
-fn for_ever(lines: &[Line]) -> HeaderMap {
-    let mut map = with_places(lines.len());
+/// Maps whose values are of static lifetime, so that copying them counts nothing.
+fn for_ever(lines: &[Line]) -> Common {
+    let mut all = with_places(lines.len());
+    let mut not_modified = with_places(lines.len());
     for (name, value) in lines {
         let text: &'static str = String::leak(value.to_str().unwrap_or_default().to_owned());
-        map.append(name.clone(), HeaderValue::from_static(text));
+        let value = HeaderValue::from_static(text);
+        // Tags belong to one response: none of them is here.
+        if stays_when_not_modified(name, false) {
+            not_modified.append(name.clone(), value.clone());
+        }
+        all.append(name.clone(), value);
     }
-    map
+    Common { all, not_modified }
 }
 
 /// A map with its two places, which come first: that is where [`filled`] looks for them.
@@ -131,8 +139,9 @@ fn with_places(lines: usize) -> HeaderMap {
     map
 }
 
-/// A copy of a common part with both places filled in. To look where they were put costs less than
+/// A copy of one map of a common part, with both places filled in. To look where they were put costs less than
 /// to search by name; should one not be there after all, the names decide.
+#[inline]
 pub(crate) fn filled(common: &HeaderMap, age: &HeaderValue, status: &HeaderValue) -> HeaderMap {
     let mut map = common.clone();
     let mut places = map.iter_mut();

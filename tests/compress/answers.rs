@@ -87,7 +87,7 @@ async fn the_order_of_the_codings_decides_between_equals() {
 #[tokio::test]
 async fn what_is_not_worth_it_or_must_not_change_is_left_alone() {
     type Row = (&'static [(&'static str, &'static str)], usize);
-    let rows: [Row; 17] = [
+    let rows: [Row; 16] = [
         (&[CSS], 599),
         (&[CSS], 0),
         (&[], 5000),
@@ -103,7 +103,6 @@ async fn what_is_not_worth_it_or_must_not_change_is_left_alone() {
         (&[CSS, (":status", "206")], 5000),
         (&[CSS, (":status", "101")], 0),
         (&[CSS, (":status", "204")], 0),
-        (&[CSS, (":status", "304")], 0),
         (&[CSS, (":status", "205")], 0),
     ];
     let layer = CompressLayer::new().types(|_| true);
@@ -125,6 +124,21 @@ async fn what_is_not_worth_it_or_must_not_change_is_left_alone() {
         assert_eq!(answer.headers, expected.headers, "{fields:?}");
         assert_eq!(answer.body, text_of(length, 1), "{fields:?}");
     }
+}
+
+#[tokio::test]
+async fn a_304_varies_as_its_200_did_and_lends_coded_bytes_no_strong_tag() {
+    let origin = answering(&[CSS, (":status", "304"), ("etag", "\"1\"")], 0);
+    for (accepts, tag) in [("gzip", "W/\"1\""), ("identity", "\"1\"")] {
+        let request = get("/", &[("accept-encoding", accepts)]);
+        let answer = ask(&CompressLayer::new(), &origin, request).await;
+        assert_eq!(answer.headers["etag"], tag);
+        assert_eq!(answer.headers["vary"], "accept-encoding");
+    }
+    let none = CompressLayer::new().codings([]);
+    let answer = ask(&none, &origin, get("/", &[("accept-encoding", "gzip")])).await;
+    assert_eq!(answer.headers["etag"], "\"1\"");
+    assert!(!answer.headers.contains_key("vary"));
 }
 
 #[tokio::test]

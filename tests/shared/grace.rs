@@ -113,3 +113,39 @@ async fn a_strict_request_is_not_given_what_began_before_an_invalidation_that_it
         let _ = b.invalidate_tag("posts").await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_made_after_an_invalidation_that_redis_could_not_hear_is_kept_and_collapsed() {
+    let mut server = Server::start();
+    let (a, b) = (patient(&server, |b| b).await, patient(&server, |b| b).await);
+    let (posts, origin) = (get("/posts", &[]), Origin::counting());
+    send(&layer(&a), &origin, posts.clone()).await;
+    served(&layer(&b), &posts).await;
+    server.kill();
+    // Both notice: what is back before anybody saw it go is not known to be another one.
+    eventually(|| async { !shared(&a).redis.up && !shared(&b).redis.up }).await;
+    assert!(a.invalidate_tag("posts").await.deferred);
+    tokio::time::sleep(TICK).await; // a millisecond tells what was begun before from what was since
+    let (slow, permits) = Origin::gated(0, numbered);
+    let crowd: Vec<_> = (0..32)
+        .map(|_| spawn(&layer(&a), &slow, posts.clone()))
+        .collect();
+    eventually(|| async { slow.calls() == 1 }).await;
+    permits.add_permits(1);
+    for client in crowd {
+        client.await.unwrap();
+    }
+    assert_eq!(slow.calls(), 1);
+    assert!(ask(&layer(&a), &posts).await.is_some(), "it is kept");
+    // And when the others hear of it, everybody makes it anew.
+    server.restart();
+    let has_heard = |node| {
+        let shared = shared(node);
+        shared.redis.up && shared.sound && shared.deferred == 0
+    };
+    let heard = || async { has_heard(&a) && has_heard(&b) };
+    eventually(heard).await;
+    for node in [&a, &b] {
+        assert!(ask(&layer(node), &posts).await.is_none());
+    }
+}

@@ -13,6 +13,7 @@ mod server;
 mod support;
 
 mod cancelling;
+mod conditions;
 mod deadline;
 mod deploys;
 mod grace;
@@ -21,7 +22,9 @@ mod nodes;
 mod outages;
 #[cfg(all(feature = "gzip", feature = "br", feature = "zstd"))]
 mod representations;
+mod rights;
 mod rubbish;
+mod schedules;
 #[cfg(feature = "encryption")]
 mod sealing;
 mod trips;

@@ -39,6 +39,7 @@ impl Codings {
         &self,
         _: &mut response::Parts,
         _: Option<u64>,
+        _: Option<Coding>,
         _: &mut Result<Terms, Reason>,
     ) {
     }
@@ -51,6 +52,18 @@ pub(crate) fn form(
     _: bool,
 ) -> (Arc<StoredResponse>, Option<Arc<Making>>) {
     (stored, None)
+}
+
+pub(crate) fn head(
+    _: &Core,
+    stored: Arc<StoredResponse>,
+    _: Option<Coding>,
+) -> Arc<StoredResponse> {
+    stored
+}
+
+pub(crate) fn is_in_forms(_: &Core, _: &StoredResponse, _: Option<Coding>) -> bool {
+    false
 }
 
 pub(crate) fn describe(_: &mut HeaderMap, coding: Coding) {

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 
 use super::super::core::Shared;
 use super::super::stats::Counted;
-use super::coded_fields;
+use super::bare;
 use crate::coding::{Coding, Encoder, Levels, PIECE};
 use crate::policy::stored::{Form, StoredResponse};
 
@@ -58,8 +58,7 @@ pub(super) fn begin(
     levels: &Levels,
     head_request: bool,
 ) -> Chosen {
-    let (common, lines) = coded_fields(&stored, coding);
-    let Some(head) = stored.derive(common, lines, &[]).map(Arc::new) else {
+    let Some(head) = bare(&stored, coding).map(Arc::new) else {
         return (stored, None);
     };
     let size = stored.body_length();

@@ -20,7 +20,7 @@ mod making;
 use std::sync::Arc;
 
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
-use http::{response, HeaderMap, HeaderName, HeaderValue};
+use http::{response, HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 pub(crate) use making::{Making, Makings};
 
@@ -33,7 +33,7 @@ use crate::header::first_line;
 use crate::policy::decision::Reason;
 use crate::policy::encoding::{self, Rules};
 use crate::policy::negotiation::{negotiate, Wanted};
-use crate::policy::stored::StoredResponse;
+use crate::policy::stored::{Common, StoredResponse};
 use crate::policy::storing::Terms;
 use crate::store::interned;
 
@@ -120,9 +120,15 @@ impl Codings {
         &self,
         parts: &mut response::Parts,
         size: Option<u64>,
+        wanted: Option<Coding>,
         terms: &mut Result<Terms, Reason>,
     ) {
         if !self.are_on() || parts.headers.contains_key(CONTENT_ENCODING) {
+            return;
+        }
+        if parts.status == StatusCode::NOT_MODIFIED {
+            // The handler confirmed what its client holds, in whichever form it has it.
+            encoding::confirm(&mut parts.headers, wanted.is_some());
             return;
         }
         match terms {
@@ -173,8 +179,8 @@ pub(crate) fn form(
     if let Some(form) = stored.form(coding) {
         return (form.response.clone().unwrap_or(stored), None);
     }
-    if core.shared.responses.is_off() || !stored.suits(|stored| core.codings.suit(stored)) {
-        return (stored, None); // or each hit would make it anew
+    if !is_encoded(core, &stored) {
+        return (stored, None);
     }
     making::begin(
         &core.shared,
@@ -183,6 +189,39 @@ pub(crate) fn form(
         &core.codings.levels,
         head_request,
     )
+}
+
+/// The same for an answer without content, for which no form is made: its fields are known.
+pub(crate) fn head(
+    core: &Core,
+    stored: Arc<StoredResponse>,
+    wanted: Option<Coding>,
+) -> Arc<StoredResponse> {
+    let Some(coding) = wanted else {
+        return stored;
+    };
+    match stored.form(coding) {
+        Some(form) => form.response.clone().unwrap_or(stored),
+        None if is_encoded(core, &stored) => bare(&stored, coding).map_or(stored, Arc::new),
+        None => stored,
+    }
+}
+
+/// Whether a client that wants this coding may hold the response in it.
+pub(crate) fn is_in_forms(core: &Core, stored: &StoredResponse, wanted: Option<Coding>) -> bool {
+    wanted.is_some() && is_encoded(core, stored)
+}
+
+/// Whether forms are made of a response.
+fn is_encoded(core: &Core, stored: &StoredResponse) -> bool {
+    let is_kept = !core.shared.responses.is_off(); // or each hit would make it anew
+    is_kept && stored.suits(|stored| core.codings.suit(stored))
+}
+
+/// A form without its content.
+fn bare(stored: &StoredResponse, coding: Coding) -> Option<StoredResponse> {
+    let (common, lines) = coded_fields(stored, coding);
+    stored.derive(common, lines, &[])
 }
 
 /// All fields of a stored response.
@@ -201,7 +240,7 @@ fn fields(stored: &StoredResponse) -> HeaderMap {
 fn coded_fields(
     stored: &StoredResponse,
     coding: Coding,
-) -> (&'static HeaderMap, Vec<(HeaderName, HeaderValue)>) {
+) -> (&'static Common, Vec<(HeaderName, HeaderValue)>) {
     let mut headers = fields(stored);
     encoding::tell_vary(&mut headers);
     encoding::describe(&mut headers, coding);

@@ -82,6 +82,7 @@ impl InvalidationClock {
     }
 
     /// Whether a response begun at `fence` with these tags still holds.
+    #[inline]
     pub(crate) fn validity(&self, fence: Fence, tags: &[TagHash]) -> Validity {
         let epoch = self.epoch.load(Ordering::SeqCst);
         if epoch != fence.epoch || epoch == BETWEEN_LIVES {

@@ -41,6 +41,8 @@ pub(crate) struct Mirror {
     /// Heartbeats that the mirror has not reached.
     beats: VecDeque<Beat>,
     journal: Journal,
+    /// When the latest invalidation of this process was entered.
+    invalidated_at: u64,
 }
 
 /// A run of messages that follow each other.
@@ -87,6 +89,7 @@ impl Mirror {
             ahead: None,
             beats: VecDeque::new(),
             journal: Journal::new(journal),
+            invalidated_at: 0,
         }
     }
 
@@ -207,9 +210,10 @@ impl Mirror {
     }
 
     /// An invalidation of this process: from here on it holds here. Send it, then tell how it went.
-    pub(crate) fn invalidate(&mut self, reach: Reach) -> Ticket {
+    pub(crate) fn invalidate(&mut self, reach: Reach, now: u64) -> Ticket {
+        self.invalidated_at = self.invalidated_at.max(now);
         if !self.undone(Correction::KeepOverlay) && !self.undone(Correction::InventNoNumber) {
-            self.view.overlay.add(&reach);
+            self.view.overlay.add(&reach, now);
         }
         self.journal.enter(reach)
     }
@@ -221,8 +225,11 @@ impl Mirror {
             return Err(self.unsync());
         };
         if message.epoch != self.view.clock.epoch() && !self.undone(Correction::CompareEpochs) {
-            // Its number means nothing to what is in the array.
+            // Its number means nothing to what is in the array, and perhaps to nobody: a master that was
+            // replaced answers too. It is sent once more, to the life of the clock that goes on.
+            self.failed(ticket, 0);
             self.stop();
+            return Err(Next::Sync);
         }
         let next = self.absorb(&message);
         if let Some(reach) = self.journal.settle(ticket) {
@@ -247,7 +254,7 @@ impl Mirror {
                     .replay()
                     .and_then(|(all, _)| self.journal.settle(all));
             } else {
-                overlay.add(&overflow.added);
+                overlay.add(&overflow.added, self.invalidated_at);
             }
             overflow
                 .dropped
@@ -368,5 +375,78 @@ impl Mirror {
                 self.view.clock.raise(tags, wall.max(self.seen + 1));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::correction::Undone;
+    use super::super::health::Bounds;
+    use super::super::wire::{CLOCK_MAGIC, MESSAGE_MAGIC};
+    use super::super::{Strength, Validity};
+    use super::*;
+    use crate::policy::tag::TagHash;
+
+    fn numbers(magic: [u8; 4], numbers: &[u64]) -> Vec<u8> {
+        let mut bytes = [&magic[..], &[1, 10, 1, 0]].concat();
+        numbers
+            .iter()
+            .for_each(|number| bytes.extend_from_slice(&number.to_be_bytes()));
+        bytes
+    }
+
+    fn clock(epoch: u64, s: u64) -> Vec<u8> {
+        let mut bytes = numbers(CLOCK_MAGIC, &[epoch, s, s, 0]);
+        bytes.extend_from_slice(&[b'a'; 40]);
+        bytes.resize(80 + (8 << 10), 0);
+        bytes
+    }
+
+    /// The reply to an invalidation comes from a master that was replaced meanwhile: the life of the
+    /// clock that goes on does not have it.
+    #[test]
+    fn what_only_a_former_life_has_numbered_is_not_settled() {
+        let bounds = Bounds {
+            limit: Duration::from_secs(1),
+            grace: Duration::ZERO,
+        };
+        let view = Arc::new(View::new(10, bounds, Undone::default()));
+        let mut mirror = Mirror::new(Arc::clone(&view), 8);
+        let greet = |mirror: &mut Mirror, epoch, s| {
+            let _ = mirror.connected();
+            let asked = mirror.asking(1);
+            let _ = mirror.beat(asked, 1, &clock(epoch, s));
+            let asked = mirror.asking(1);
+            let _ = mirror.loaded(asked, &clock(epoch, s));
+            assert_eq!(view.clock.epoch(), epoch);
+        };
+        greet(&mut mirror, 7, 100);
+        let tag = TagHash::named("posts");
+        let ticket = mirror.invalidate(Reach::tags(&[tag], Strength::Hard), 5);
+        // The other processes live in epoch 8 since 150, and store there.
+        greet(&mut mirror, 8, 150);
+        let theirs = crate::policy::stored::Fence {
+            epoch: 8,
+            clock: 150,
+            begun: 0,
+        };
+        assert_eq!(view.validity(theirs, &[tag]), Validity::Hard);
+        // The reply of the former master, which sat in a buffer.
+        let mut reply = numbers(MESSAGE_MAGIC, &[7, 100, 160, 0, 0]);
+        reply.extend_from_slice(&tag.0.to_be_bytes());
+        let told = mirror.acknowledged(ticket, &reply);
+        let (epoch, seen) = mirror.knows();
+        greet(&mut mirror, 8, 150);
+        assert_eq!(
+            (
+                told.is_err(),
+                mirror.behind(),
+                view.validity(theirs, &[tag])
+            ),
+            (true, 1, Validity::Hard),
+            "deferred, kept, and invalid here; {epoch} {seen}"
+        );
     }
 }

@@ -48,7 +48,7 @@ impl View {
             fence
         };
         // The overlay first: an invalidation leaves it only after the clock has it.
-        let on_the_way = self.overlay.validity(tags);
+        let on_the_way = self.overlay.validity(fence.begun, tags);
         let soft_hides = self.undone.is(Correction::HardBeatsSoft);
         match (on_the_way, self.clock.validity(fence, tags)) {
             (Validity::Soft, _) if soft_hides => Validity::Soft,

@@ -121,6 +121,7 @@ impl Responses {
     }
 
     /// Where to look for a key: a hash that nobody outside can predict.
+    #[inline]
     pub(crate) fn place(&self, key: &[u8]) -> u64 {
         let mut hasher = self.seed.build_hasher();
         hasher.write(key);
@@ -128,6 +129,7 @@ impl Responses {
     }
 
     /// The variant that these request fields select.
+    #[inline]
     pub(crate) fn find(&self, place: u64, key: &[u8], request: &HeaderMap) -> Found {
         match self.slots.get(&place) {
             Some(Slot::One(stored)) if same_key(stored.key(), key) => {

@@ -149,7 +149,10 @@ impl Driver {
 
     /// Invalidates here and now, and tells Redis in a task that nobody's leaving cuts short.
     pub(crate) fn invalidate(self: &Arc<Self>, reach: Reach) -> Deferral {
-        let ticket = self.mirror.lock().invalidate(reach.clone());
+        let ticket = {
+            let mut mirror = self.mirror.lock();
+            mirror.invalidate(reach.clone(), self.time.now())
+        };
         let underway = Underway {
             driver: Arc::clone(self),
             ticket: Some(ticket),
@@ -252,7 +255,7 @@ impl Driver {
         let clock = [self.keys.clock()];
         let reply = self
             .redis
-            .script(&SYNC_SCRIPT, &clock, &arguments, BACKGROUND);
+            .vital_script(&SYNC_SCRIPT, &clock, &arguments, BACKGROUND);
         match reply.await {
             Ok(reply) => self
                 .mirror
@@ -264,7 +267,7 @@ impl Driver {
 
     async fn load(&self) -> Next {
         let asked = self.mirror.lock().asking(self.time.now());
-        match self.redis.get_within(self.keys.clock(), BACKGROUND).await {
+        match self.redis.vital_get(self.keys.clock(), BACKGROUND).await {
             Ok(reply) => {
                 let clock = reply.unwrap_or_default();
                 self.mirror.lock().loaded(asked, &clock)
@@ -340,7 +343,7 @@ impl Underway {
         let clock = [driver.keys.clock()];
         let reply = driver
             .redis
-            .script(&CLOCK_SCRIPT, &clock, &all, INVALIDATION)
+            .vital_script(&CLOCK_SCRIPT, &clock, &all, INVALIDATION)
             .await;
         let reply = match reply {
             Ok(reply) => reply,

@@ -32,6 +32,8 @@ static LEASE: Script = Script::new(include_str!("lease.lua"));
 
 /// How long a lease lasts that its holder does not renew.
 const LASTS: Duration = Duration::from_millis(1500);
+/// How long one is renewed: as long as a request waits for another one's call, unless told otherwise.
+const LONGEST: Duration = Duration::from_secs(10);
 /// Nobody polls again before this, not even when the lease is said to end sooner.
 const SHORTEST: Duration = Duration::from_millis(20);
 /// Between two polls of one that waits. Most responses are made before the first.
@@ -72,7 +74,7 @@ impl Leases {
         limit: Duration,
     ) -> Taken {
         self.listen();
-        let waiting = Waiting {
+        let mut waiting = Waiting {
             // Before it is asked for, so that no release is missed in between.
             waiter: self.waiters.register(&lease),
             leases: Arc::clone(self),
@@ -80,7 +82,11 @@ impl Leases {
             looked,
             left: Duration::ZERO,
         };
-        waiting.ask(limit).await
+        match waiting.ask(limit).await {
+            Ok(Some(taken)) => taken,
+            Ok(None) => Taken::Theirs(waiting),
+            Err(_) => Taken::Unknown,
+        }
     }
 
     /// Caches that never ask for a lease do not listen.
@@ -115,8 +121,11 @@ impl Waiting {
                 return Taken::Stored;
             }
             match self.ask(limit).await {
-                Taken::Theirs(still) => self = still,
-                taken => return taken,
+                Ok(Some(taken)) => return taken,
+                // A server that is slow for a moment must not make everybody work. Of one that is
+                // gone the breaker knows soon.
+                Ok(None) | Err(NoAnswer::TimedOut | NoAnswer::Busy) => {}
+                Err(_) => return Taken::Unknown,
             }
         }
     }
@@ -128,7 +137,8 @@ impl Waiting {
         }
     }
 
-    async fn ask(mut self, limit: Duration) -> Taken {
+    /// Asks for the lease once. `None` while it is another's.
+    async fn ask(&mut self, limit: Duration) -> Result<Option<Taken>, NoAnswer> {
         // Released by whoever stops waiting for the answer: nobody shall wait for a holder that does
         // not know of it.
         let mut lease = Lease::wanted(&self.leases, &self.lease);
@@ -137,22 +147,16 @@ impl Waiting {
         match answer {
             Ok(1) => {
                 lease.keep();
-                Taken::Mine(lease)
+                return Ok(Some(Taken::Mine(lease)));
             }
-            Ok(0) => {
-                lease.end = None;
-                Taken::Stored
-            }
-            Ok(left) => {
-                lease.end = None;
+            Err(NoAnswer::TimedOut) => {} // it may have been carried out all the same
+            _ => lease.end = None,
+        }
+        match answer? {
+            0 => Ok(Some(Taken::Stored)),
+            left => {
                 self.left = Duration::from_millis(left.unsigned_abs());
-                Taken::Theirs(self)
-            }
-            // It may have been carried out all the same.
-            Err(NoAnswer::TimedOut) => Taken::Unknown,
-            Err(_) => {
-                lease.end = None;
-                Taken::Unknown
+                Ok(None)
             }
         }
     }
@@ -188,12 +192,14 @@ impl Lease {
         }
     }
 
-    /// Renews it until it is dropped, or lost: then it is not fought for.
+    /// Renews it until it is dropped, or lost: then it is not fought for. Nor for ever: nobody shall
+    /// wait again and again for a call that hangs.
     fn keep(&mut self) {
         let claim = Arc::clone(&self.claim);
+        let until = Instant::now() + LONGEST;
         let renew = async move {
             let mut mine = true;
-            while mine {
+            while mine && Instant::now() < until {
                 tokio::time::sleep(LASTS / 3).await;
                 let answer = claim.say("renew", Duration::ZERO, LASTS / 3).await;
                 mine = answer.is_err() || answer == Ok(1);

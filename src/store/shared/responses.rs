@@ -91,8 +91,8 @@ impl Responses {
         }
     }
 
-    /// With an index of tags: one more call per tag for each store, about 100 bytes of Redis per tag
-    /// and response, and then invalidations know how many responses they reached.
+    /// With an index of tags: one more call per tag for each store, and 30 to 120 bytes in Redis per
+    /// tag and response; then invalidations know how many responses they reached.
     pub(crate) fn with_index(mut self) -> Self {
         self.index = Some(Index::new(Arc::clone(&self.driver)));
         self

@@ -50,7 +50,10 @@ impl World {
         let told = self
             .oracle
             .begin(process, tag.map(|tag| vec![tag]), strength, self.now);
-        let ticket = self.processes[process].mirror.invalidate(reach.clone());
+        let now = self.processes[process].now(self.now);
+        let ticket = self.processes[process]
+            .mirror
+            .invalidate(reach.clone(), now);
         if self.chance(10) {
             self.oracle.count("callers gone");
             if self.undone(CacheRule::SurviveCaller) {

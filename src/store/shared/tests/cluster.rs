@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::index::{indexed_at, MINUTE};
 use super::leases::named;
+use super::masters::Cluster;
 use super::processes::{eventually, now};
-use super::server::Cluster;
 use crate::store::invalidation::Strength::{Hard, Soft};
 use crate::store::shared::lease::Taken;
 

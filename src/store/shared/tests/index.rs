@@ -205,7 +205,7 @@ async fn without_an_index_or_without_redis_nothing_is_known_and_nobody_waits() {
         assert_eq!(a.reached(&["a"], strength).await, None);
     }
     assert!(
-        began.elapsed() < Duration::from_millis(20),
+        began.elapsed() < Duration::from_millis(100),
         "{:?}",
         began.elapsed()
     );

@@ -156,6 +156,20 @@ async fn a_word_that_is_lost_costs_a_poll() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_poll_that_is_not_answered_does_not_end_the_wait() {
+    let server = Server::start();
+    let (a, b) = (process(&server).await, process(&server).await);
+    let lease = a.mine().await;
+    let waiting = tokio::spawn(b.theirs(&server).await.next());
+    let timeouts = || async { b.driver.redis().health().timeouts > 0 };
+    server.freeze();
+    assert!(eventually(timeouts).await);
+    server.thaw();
+    lease.stored();
+    assert_eq!(named(&waiting.await.unwrap()), "stored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_holder_that_dies_is_followed_within_the_rest_of_its_lease_and_a_poll() {
     let server = Server::start();
     let b = process(&server).await;
@@ -226,4 +240,23 @@ async fn without_redis_nobody_waits_for_a_lease() {
     server.kill();
     assert_eq!(named(&a.take().await), "unknown");
     assert_eq!(named(&waiting.next().await), "unknown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_may_not_hear_of_leases_hears_of_invalidations_all_the_same() {
+    let server = Server::start();
+    let a = process(&server).await;
+    server.cli(&["acl", "setuser", "default", "resetchannels", "&test:inv:*"]);
+    let listeners = || {
+        server
+            .cli(&["pubsub", "numsub", "test:inv:0"])
+            .ends_with('1')
+    };
+    assert!(eventually(|| async { listeners() }).await);
+    drop(a.take().await);
+    // Longer than a subscription that is refused, lost and made anew would take.
+    for _ in 0..50 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert!(listeners());
+    }
 }

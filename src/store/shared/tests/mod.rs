@@ -3,6 +3,9 @@
 #![allow(clippy::print_stdout, reason = "figures are for whoever runs them")]
 
 #[allow(clippy::duplicate_mod, reason = "integration tests use it too")]
+#[path = "../../../../tests/support/masters.rs"]
+mod masters;
+#[allow(clippy::duplicate_mod, reason = "integration tests use it too")]
 #[path = "../../../../tests/support/server.rs"]
 mod server;
 
