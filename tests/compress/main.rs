@@ -8,5 +8,6 @@ mod codings;
 
 mod answers;
 mod cached;
+mod parts;
 mod requests;
 mod streams;
