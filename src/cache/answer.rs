@@ -10,14 +10,14 @@ use http_body::Body;
 use super::body::ResponseBody;
 use super::coded::{self, Making};
 use super::core::Core;
-use super::selected::{not_modified, select, Conditions, Representation, Selected};
+use super::selected::{not_modified, select, Conditions, Selected};
 use super::status::{self, Written};
 use crate::clock::Timestamp;
 use crate::header::cache_control::{CacheControl, Fields};
 use crate::header::list;
 use crate::policy::decision::{ttl_parameter, Decision};
 use crate::policy::precondition::stays_when_not_modified;
-use crate::policy::stored::StoredResponse;
+use crate::policy::stored::{Outline, StoredResponse};
 use crate::store::interned::{self, CACHE_STATUS};
 
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
@@ -53,9 +53,8 @@ impl Hit {
         let selected = match conditions.facts.selects() {
             false => None,
             true => {
-                let in_forms = coded::is_in_forms(core, &stored, wanted);
-                let whole = Representation::of(&stored, in_forms, now);
-                select(&conditions, &whole, now)
+                let in_forms = || coded::is_in_forms(core, &stored, wanted);
+                select(&conditions, &stored, in_forms, now)
             }
         };
         let (stored, making) = match selected {
@@ -130,24 +129,31 @@ fn tell_length(stored: &StoredResponse, headers: &mut HeaderMap) {
 /// The stored fields, with `Age`, and `Cache-Status` behind what caches nearer the origin wrote.
 #[inline]
 fn fields(stored: &StoredResponse, age: &HeaderValue, status: Option<&HeaderValue>) -> HeaderMap {
-    written(&stored.common().all, stored.lines(), |_| true, age, status)
+    written(
+        &stored.common().whole,
+        stored.lines(),
+        |_| true,
+        age,
+        status,
+    )
 }
 
 /// The same for a 304 (RFC 9110 §15.4.5).
+#[inline]
 fn not_modified_fields(
     stored: &StoredResponse,
     age: &HeaderValue,
     status: Option<&HeaderValue>,
 ) -> HeaderMap {
-    let has_etag = stored.field(&header::ETAG).is_some();
-    let stays = |name: &HeaderName| stays_when_not_modified(name, has_etag);
+    let stays =
+        |name: &HeaderName| stays_when_not_modified(name, stored.field(&header::ETAG).is_some());
     let common = &stored.common().not_modified;
     written(common, stored.lines(), stays, age, status)
 }
 
 #[inline]
 fn written(
-    common: &HeaderMap,
+    outline: &Outline,
     lines: &[(HeaderName, HeaderValue)],
     stays: impl Fn(&HeaderName) -> bool,
     age: &HeaderValue,
@@ -158,11 +164,12 @@ fn written(
         Some(status) if !upstream => (Some(status), None),
         status => (None, status),
     };
-    let mut headers = interned::filled(common, age, own.unwrap_or(&NO_STATUS));
+    let status = own.unwrap_or(&NO_STATUS);
+    let (mut headers, rest) = interned::filled(outline, lines, age, status);
     if own.is_none() {
         headers.remove(CACHE_STATUS);
     }
-    for (name, value) in lines {
+    for (name, value) in rest {
         if stays(name) {
             headers.append(name.clone(), value.clone());
         }

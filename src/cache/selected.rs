@@ -22,7 +22,7 @@ use http_body::Body;
 use super::body::ResponseBody;
 use crate::clock::Timestamp;
 use crate::policy::precondition::{
-    judge_at_cache, range_holds, strip_for_not_modified, Validators, Verdict,
+    is_held, judge_at_cache, range_holds, strip_for_not_modified, Validators, Verdict,
 };
 use crate::policy::range::{self, Asked};
 use crate::policy::request::{Fact, RequestFacts};
@@ -37,20 +37,20 @@ pub(crate) struct Conditions<'a> {
 }
 
 /// A representation as far as conditions and ranges are about it.
-pub(crate) struct Representation<'a> {
-    pub(crate) status: StatusCode,
-    pub(crate) validators: Validators<'a>,
-    pub(crate) length: u64,
-    pub(crate) received: Timestamp,
+struct Representation<'a> {
+    status: StatusCode,
+    validators: Validators<'a>,
+    length: u64,
+    received: Timestamp,
     /// Whether the client may hold it in a coding, whose `Last-Modified` is the same.
-    pub(crate) in_forms: bool,
+    in_forms: bool,
     /// Whether its origin asked that no ranges be cut (`Accept-Ranges: none`, RFC 9110 §14.3).
-    pub(crate) indivisible: bool,
+    indivisible: bool,
 }
 
 impl<'a> Representation<'a> {
     /// A stored response, in the form in which it is stored.
-    pub(crate) fn of(stored: &'a StoredResponse, in_forms: bool, now: Timestamp) -> Self {
+    fn of(stored: &'a StoredResponse, in_forms: bool, now: Timestamp) -> Self {
         let now = now.as_secs().cast_signed();
         let ranges = stored.field(&header::ACCEPT_RANGES);
         Self {
@@ -79,11 +79,35 @@ pub(crate) enum Less {
     Unsatisfiable { length: u64 },
 }
 
-/// Selects the part of a representation that answers a request; `None` is the whole.
+/// Selects the part of a stored response that answers a request; `None` is the whole. `in_forms` says
+/// whether its client may hold it in a coding.
 ///
 /// `If-None-Match` and `If-Modified-Since` come before `If-Range` and `Range` (RFC 9110 §13.2.2), and
 /// all of them only where the whole would be a success.
+#[inline]
 pub(crate) fn select(
+    conditions: &Conditions<'_>,
+    stored: &StoredResponse,
+    in_forms: impl FnOnce() -> bool,
+    now: Timestamp,
+) -> Option<Selected> {
+    let reads = matches!(*conditions.method, Method::GET | Method::HEAD);
+    if !reads || !stored.status().is_success() {
+        return None;
+    }
+    let tag = stored.etag();
+    if tag.is_some_and(|tag| is_held(conditions.headers, tag)) {
+        return Some(Selected::Nothing);
+    }
+    select_by_all(
+        conditions,
+        &Representation::of(stored, in_forms(), now),
+        now,
+    )
+}
+
+/// The same, by everything that conditions may be about.
+fn select_by_all(
     conditions: &Conditions<'_>,
     of: &Representation<'_>,
     now: Timestamp,
@@ -94,9 +118,6 @@ pub(crate) fn select(
         facts,
     } = *conditions;
     let now = now.as_secs().cast_signed();
-    if !of.status.is_success() || !matches!(*method, Method::GET | Method::HEAD) {
-        return None;
-    }
     if facts.has(Fact::Precondition) {
         // It was there within its second, and surely at the end of it.
         let received = of.received.as_secs().saturating_add(1).cast_signed();

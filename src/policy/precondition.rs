@@ -89,6 +89,17 @@ pub(crate) fn judge_at_cache(
     judge_freshness(method, request, Some(stored), Some(modified), now)
 }
 
+/// Whether `If-None-Match` begins with exactly this entity tag, strong or weak. That is how clients
+/// ask nearly always, and then nothing else decides: no other member of the list, and no date.
+#[inline]
+pub(crate) fn is_held(request: &HeaderMap, etag: &HeaderValue) -> bool {
+    fn opaque(tag: &HeaderValue) -> &[u8] {
+        let bytes = tag.as_bytes();
+        bytes.strip_prefix(b"W/").unwrap_or(bytes)
+    }
+    first_line(&header::IF_NONE_MATCH, request).is_some_and(|line| opaque(line) == opaque(etag))
+}
+
 /// Whether a range may be cut from this representation for a client that may hold another part
 /// already (RFC 9110 §13.1.5): always without `If-Range`.
 pub(crate) fn range_holds(request: &HeaderMap, current: &Validators<'_>, now: i64) -> bool {
@@ -503,6 +514,26 @@ mod tests {
         assert!(!holds(SAME, within_its_second));
         let twice = fields(&[("if-range", "\"a\""), ("if-range", "\"a\"")]);
         assert!(!range_holds(&twice, &current, NOW));
+    }
+
+    #[test]
+    fn the_short_way_says_nothing_but_what_the_long_one_says() {
+        let tags = ["\"a\"", "W/\"a\"", "\"\"", "W/\"\"", "\"a,b\""];
+        let lines = [
+            "\"a\"", "W/\"a\"", "w/\"a\"", "*", "\"b\"", "\"\"", "W/", "", "\"a,b\"", "a",
+        ];
+        for etag in tags {
+            let stored = validators(etag, None);
+            for line in lines {
+                let request = fields(&[("if-none-match", line)]);
+                if is_held(&request, &HeaderValue::from_static(etag)) {
+                    let verdict = judge_at_cache(&Method::GET, &request, &stored, 0, NOW);
+                    assert_eq!(verdict, Verdict::NotModified, "{etag} {line}");
+                }
+            }
+            let same = fields(&[("if-none-match", etag), ("if-none-match", "\"z\"")]);
+            assert!(is_held(&same, &HeaderValue::from_static(etag)));
+        }
     }
 
     #[test]

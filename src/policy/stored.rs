@@ -67,12 +67,22 @@ pub(crate) struct VaryField {
     pub(crate) value: Option<Box<[u8]>>,
 }
 
-/// Fields that several responses have alike, with places for `Age` and `Cache-Status`.
+/// Fields that several responses have alike.
 #[derive(Debug)]
 pub(crate) struct Common {
-    pub(crate) all: HeaderMap,
+    pub(crate) whole: Outline,
     /// Those of them that a 304 has too.
-    pub(crate) not_modified: HeaderMap,
+    pub(crate) not_modified: Outline,
+    /// Whether the first place is that of a well-formed `ETag`.
+    pub(crate) has_etag: bool,
+}
+
+/// Fields, and places for `Age`, for `Cache-Status` and for the first lines of a response's own.
+#[derive(Debug)]
+pub(crate) struct Outline {
+    pub(crate) map: HeaderMap,
+    /// For each of these lines, whether it has its place here.
+    pub(crate) places: Box<[bool]>,
 }
 
 /// All that is known of a response before its body has ended.
@@ -207,7 +217,13 @@ impl StoredResponse {
         let mut own = self.lines.iter();
         let own = own.find(|(other, _)| other == name);
         own.map(|(_, value)| value)
-            .or_else(|| first_line(name, &self.common.all))
+            .or_else(|| first_line(name, &self.common.whole.map))
+    }
+
+    /// The entity tag, where it is one.
+    pub(crate) fn etag(&self) -> Option<&HeaderValue> {
+        let first = self.lines.first().filter(|_| self.common.has_etag);
+        first.map(|(_, value)| value)
     }
 
     pub(crate) fn vary(&self) -> &[VaryField] {

@@ -8,6 +8,9 @@
 //! Only fields that say something about a route rather than about one response are looked at, only
 //! short values are kept, and only the first few hundred sets of them: what this holds is bounded by
 //! [`SETS`] times [`FIELDS`] times [`LONGEST`] bytes. What does not fit belongs to its response.
+//!
+//! The map also has a place for each field that nearly every response has one line of, with a value of
+//! its own: an answer's copy is filled in and need not grow.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -17,8 +20,9 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use parking_lot::RwLock;
 use quick_cache::DefaultHashBuilder;
 
+use crate::header::entity_tag::EntityTag;
 use crate::policy::precondition::stays_when_not_modified;
-use crate::policy::stored::Common;
+use crate::policy::stored::{Common, Outline};
 
 const SETS: usize = 256;
 const FIELDS: usize = 12;
@@ -27,6 +31,14 @@ const LONGEST: usize = 128;
 /// The field that every answer from a cache gets (RFC 9211).
 pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
+/// Fields that have places, in the order of their places and of the lines that fill them.
+static PLACED: [HeaderName; 4] = [
+    header::ETAG,
+    header::LAST_MODIFIED,
+    header::DATE,
+    header::CONTENT_LENGTH,
+];
+
 type Line = (HeaderName, HeaderValue);
 
 /// By the hash of their names and values.
@@ -34,15 +46,20 @@ type Line = (HeaderName, HeaderValue);
 struct Sets {
     seed: DefaultHashBuilder,
     count: usize,
-    by_hash: HashMap<u64, Vec<&'static Common>, DefaultHashBuilder>,
+    by_hash: HashMap<u64, Vec<Set>, DefaultHashBuilder>,
 }
+
+/// A common part and which of [`PLACED`] it has places for.
+type Set = (Places, &'static Common);
+type Places = [bool; PLACED.len()];
 
 static KEPT: LazyLock<RwLock<Sets>> = LazyLock::new(RwLock::default);
 
-/// The common part of a response's fields, and the lines that are its own.
+/// The common part of a response's fields, and the lines that are its own: first those that fill the
+/// places of the common part, in their order.
 ///
-/// The common part also has a place for `Age` and for `Cache-Status`, which each answer fills in, so
-/// that a copy of it need not grow. The lines of one name stay together and in order.
+/// `Age` and `Cache-Status` have places too, which each answer fills in. The lines of one name stay
+/// together and in order.
 pub(crate) fn split(lines: impl Iterator<Item = Line>) -> (&'static Common, Vec<Line>) {
     let (mut shared, mut own) = (Vec::new(), Vec::<Line>::new());
     for line in lines {
@@ -64,50 +81,72 @@ pub(crate) fn split(lines: impl Iterator<Item = Line>) -> (&'static Common, Vec<
     if shared.len() > FIELDS {
         own.append(&mut shared);
     }
-    match kept(&shared) {
+    let places = PLACED.each_ref().map(|name| has_place(name, &own));
+    own.sort_by_key(|(name, _)| place_of(name, places)); // stable: repeated lines keep their order
+    match kept(places, &shared) {
         Some(common) => (common, own),
         None => {
             own.append(&mut shared);
-            (kept(&[]).unwrap_or(&EMPTY), own)
+            (kept(NO_PLACES, &[]).unwrap_or(&EMPTY), own)
         }
     }
 }
 
-/// The lines of a common part, without the places that each answer fills in.
-pub(crate) fn lines(common: &Common) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-    let fields = common.all.iter();
-    fields.filter(|(name, _)| **name != header::AGE && **name != CACHE_STATUS)
+const NO_PLACES: Places = [false; PLACED.len()];
+
+/// Whether these lines have exactly one of this name. A tag that is none has no place, so that a tag
+/// in its place need not be parsed again.
+fn has_place(name: &HeaderName, own: &[Line]) -> bool {
+    let mut lines = own.iter().filter(|(other, _)| other == name);
+    let (first, second) = (lines.next(), lines.next());
+    let is_well_formed = |(name, value): &Line| {
+        *name != header::ETAG || EntityTag::parse(value.as_bytes()).is_some()
+    };
+    second.is_none() && first.is_some_and(is_well_formed)
 }
 
-static EMPTY: LazyLock<Common> = LazyLock::new(|| for_ever(&[]));
+/// Those without a place come last.
+fn place_of(name: &HeaderName, places: Places) -> usize {
+    let place = PLACED.iter().position(|placed| placed == name);
+    place.filter(|at| places[*at]).unwrap_or(PLACED.len())
+}
 
-fn kept(shared: &[Line]) -> Option<&'static Common> {
+/// The lines of a common part, without the places that each answer fills in.
+pub(crate) fn lines(common: &Common) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    let places = 2 + common.whole.places.len();
+    common.whole.map.iter().skip(places)
+}
+
+static EMPTY: LazyLock<Common> = LazyLock::new(|| for_ever(NO_PLACES, &[]));
+
+fn kept(places: Places, shared: &[Line]) -> Option<&'static Common> {
     let known = KEPT.read();
-    if let Some(map) = known.find(shared) {
-        return Some(map);
+    if let Some(common) = known.find(places, shared) {
+        return Some(common);
     }
     drop(known);
     let mut kept = KEPT.write();
-    match kept.find(shared) {
-        Some(map) => Some(map), // by another thread, in between
+    match kept.find(places, shared) {
+        Some(common) => Some(common), // by another thread, in between
         None if kept.count >= SETS => None,
-        None => Some(kept.add(shared)),
+        None => Some(kept.add(places, shared)),
     }
 }
 
 impl Sets {
-    fn find(&self, shared: &[Line]) -> Option<&'static Common> {
+    fn find(&self, places: Places, shared: &[Line]) -> Option<&'static Common> {
         let wanted = || shared.iter().map(|(name, value)| (name, value));
-        let maps = self.by_hash.get(&self.hash(shared))?;
-        maps.iter().copied().find(|map| lines(map).eq(wanted()))
+        let sets = self.by_hash.get(&self.hash(shared))?;
+        let is_it = |(other, common): &&Set| *other == places && lines(common).eq(wanted());
+        sets.iter().find(is_it).map(|(_, common)| *common)
     }
 
-    fn add(&mut self, shared: &[Line]) -> &'static Common {
-        let map: &'static Common = Box::leak(Box::new(for_ever(shared)));
+    fn add(&mut self, places: Places, shared: &[Line]) -> &'static Common {
+        let common: &'static Common = Box::leak(Box::new(for_ever(places, shared)));
         let hash = self.hash(shared);
-        self.by_hash.entry(hash).or_default().push(map);
+        self.by_hash.entry(hash).or_default().push((places, common));
         self.count += 1;
-        map
+        common
     }
 
     fn hash(&self, shared: &[Line]) -> u64 {
@@ -116,48 +155,89 @@ impl Sets {
 }
 
 /// Maps whose values are of static lifetime, so that copying them counts nothing.
-fn for_ever(lines: &[Line]) -> Common {
-    let mut all = with_places(lines.len());
-    let mut not_modified = with_places(lines.len());
-    for (name, value) in lines {
-        let text: &'static str = String::leak(value.to_str().unwrap_or_default().to_owned());
-        let value = HeaderValue::from_static(text);
-        // Tags belong to one response: none of them is here.
-        if stays_when_not_modified(name, false) {
-            not_modified.append(name.clone(), value.clone());
-        }
-        all.append(name.clone(), value);
+fn for_ever(places: Places, lines: &[Line]) -> Common {
+    let has_etag = places[0];
+    let lines: Vec<Line> = lines.iter().map(leaked).collect();
+    let stays = |name: &HeaderName| stays_when_not_modified(name, has_etag);
+    Common {
+        whole: outline(places, &lines, |_| true),
+        not_modified: outline(places, &lines, stays),
+        has_etag,
     }
-    Common { all, not_modified }
 }
 
-/// A map with its two places, which come first: that is where [`filled`] looks for them.
-fn with_places(lines: usize) -> HeaderMap {
-    let mut map = HeaderMap::with_capacity(lines + 2);
-    map.insert(header::AGE, HeaderValue::from_static("0"));
-    map.insert(CACHE_STATUS, HeaderValue::from_static(""));
-    map
+fn leaked((name, value): &Line) -> Line {
+    let text: &'static str = String::leak(value.to_str().unwrap_or_default().to_owned());
+    (name.clone(), HeaderValue::from_static(text))
 }
 
-/// A copy of one map of a common part, with both places filled in. To look where they were put costs less than
-/// to search by name; should one not be there after all, the names decide.
+/// The lines that stay, behind the places, which [`filled`] looks for at the beginning.
+fn outline(places: Places, lines: &[Line], stays: impl Fn(&HeaderName) -> bool) -> Outline {
+    const EMPTY: HeaderValue = HeaderValue::from_static("");
+    let placed = PLACED.iter().zip(places).filter(|(_, has)| *has);
+    let places: Vec<(&HeaderName, bool)> = placed.map(|(name, _)| (name, stays(name))).collect();
+    let mut map = HeaderMap::with_capacity(lines.len() + places.len() + 2);
+    map.insert(header::AGE, EMPTY);
+    map.insert(CACHE_STATUS, EMPTY);
+    for (name, _) in places.iter().filter(|(_, stays)| *stays) {
+        map.insert((*name).clone(), EMPTY);
+    }
+    for (name, value) in lines.iter().filter(|(name, _)| stays(name)) {
+        map.append(name.clone(), value.clone());
+    }
+    Outline {
+        map,
+        places: places.into_iter().map(|(_, stays)| stays).collect(),
+    }
+}
+
+/// A copy of an outline with its places filled in, by the first of a response's own lines, and the
+/// lines that are left. To look where they were put costs less than to search by name; should
+/// one not be there after all, the names decide.
 #[inline]
-pub(crate) fn filled(common: &HeaderMap, age: &HeaderValue, status: &HeaderValue) -> HeaderMap {
-    let mut map = common.clone();
-    let mut places = map.iter_mut();
-    match (places.next(), places.next()) {
-        (Some((first, at_first)), Some((second, at_second)))
-            if *first == header::AGE && *second == CACHE_STATUS =>
-        {
-            *at_first = age.clone();
-            *at_second = status.clone();
-        }
-        _ => {
-            map.insert(header::AGE, age.clone());
-            map.insert(CACHE_STATUS, status.clone());
+pub(crate) fn filled<'a>(
+    outline: &Outline,
+    own: &'a [Line],
+    age: &HeaderValue,
+    status: &HeaderValue,
+) -> (HeaderMap, &'a [Line]) {
+    let (placed, rest) = own.split_at(outline.places.len().min(own.len()));
+    let mut map = outline.map.clone();
+    let mut slots = map.iter_mut();
+    let mut are_there = fill(slots.next(), &header::AGE, age);
+    are_there &= fill(slots.next(), &CACHE_STATUS, status);
+    for ((name, value), stays) in placed.iter().zip(&outline.places) {
+        if *stays {
+            are_there &= fill(slots.next(), name, value);
         }
     }
-    map
+    if !are_there {
+        map.insert(header::AGE, age.clone());
+        map.insert(CACHE_STATUS, status.clone());
+        for ((name, value), _) in placed
+            .iter()
+            .zip(&outline.places)
+            .filter(|(_, stays)| **stays)
+        {
+            map.insert(name.clone(), value.clone());
+        }
+    }
+    (map, rest)
+}
+
+#[inline]
+fn fill(
+    slot: Option<(&HeaderName, &mut HeaderValue)>,
+    name: &HeaderName,
+    value: &HeaderValue,
+) -> bool {
+    match slot {
+        Some((place, slot)) if place == name => {
+            *slot = value.clone();
+            true
+        }
+        _ => false,
+    }
 }
 
 fn repeats(name: &HeaderName) -> bool {
@@ -229,6 +309,53 @@ mod tests {
                 {
                     assert_eq!(of(&again), of(&original), "{fields:?}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn each_value_is_filled_in_under_its_own_name() {
+        let rows: [&[(&'static str, &str)]; 7] = [
+            &[("etag", "\"1\"")],
+            &[("content-length", "1"), ("x", "2"), ("etag", "\"3\"")],
+            &[
+                ("last-modified", "1"),
+                ("date", "2"),
+                ("content-length", "3"),
+            ],
+            &[("etag", "\"1\""), ("etag", "\"2\""), ("date", "3")],
+            &[("etag", "no tag"), ("date", "1"), ("content-type", "a/b")],
+            &[
+                ("x", "1"),
+                ("date", "2"),
+                ("x", "3"),
+                ("etag", "W/\"4\""),
+                ("vary", "a"),
+            ],
+            &[
+                ("date", "1"),
+                ("last-modified", "2"),
+                ("etag", "\"3\""),
+                ("vary", "a"),
+                ("vary", "b"),
+            ],
+        ];
+        let (age, status) = (HeaderValue::from(7), HeaderValue::from_static("hit"));
+        for fields in rows {
+            let original = map(fields);
+            let (common, own) = split(original.iter().map(owned));
+            let has_etag = original.contains_key(header::ETAG);
+            for (outline, is_304) in [(&common.whole, false), (&common.not_modified, true)] {
+                let stays = |name: &HeaderName| !is_304 || stays_when_not_modified(name, has_etag);
+                let (mut filled, rest) = filled(outline, &own, &age, &status);
+                for (name, value) in rest.iter().filter(|(name, _)| stays(name)) {
+                    filled.append(name.clone(), value.clone());
+                }
+                let mut expected = map(&[("age", "7"), ("cache-status", "hit")]);
+                for (name, value) in original.iter().filter(|(name, _)| stays(name)) {
+                    expected.append(name.clone(), value.clone());
+                }
+                assert_eq!(filled, expected, "{fields:?}");
             }
         }
     }
