@@ -248,9 +248,35 @@ fn widens_the_audience(member: &[u8]) -> bool {
         .any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// Adds the route's own fields to `Vary`.
+/// Takes back what [`tell_downstream`] wrote into a stored response. What the handler itself says is either
+/// other than the default or, being `no-cache`, gives no lifetime; and what it calls `private` is not stored.
+pub(crate) fn untell_downstream(core: &Core, headers: &mut HeaderMap, had_lifetime: bool) {
+    let said = headers.get(header::CACHE_CONTROL);
+    if had_lifetime && said == Some(&core.default_cache_control) {
+        headers.remove(header::CACHE_CONTROL);
+    } else if core.route.user.is_some() {
+        let lines = headers.get_all(header::CACHE_CONTROL).iter();
+        let members = lines.flat_map(|line| list::members(line.as_bytes()));
+        let theirs: Vec<&[u8]> = members.filter(|member| *member != b"private").collect();
+        let theirs = HeaderValue::from_bytes(&theirs.join(&b", "[..]));
+        headers.insert(
+            header::CACHE_CONTROL,
+            theirs.expect("these bytes were field values before"),
+        );
+    }
+}
+
+/// Adds the route's own fields to `Vary`, where they do not stand there yet.
 pub(crate) fn tell_vary(core: &Core, headers: &mut HeaderMap) {
     for field in &core.route.vary_on {
-        headers.append(header::VARY, HeaderValue::from(field.clone()));
+        if !names_in_vary(headers, field) {
+            headers.append(header::VARY, HeaderValue::from(field.clone()));
+        }
     }
+}
+
+fn names_in_vary(headers: &HeaderMap, field: &HeaderName) -> bool {
+    let lines = headers.get_all(header::VARY).iter();
+    let mut names = lines.flat_map(|line| list::members(line.as_bytes()));
+    names.any(|name| name.eq_ignore_ascii_case(field.as_str().as_bytes()))
 }

@@ -15,7 +15,7 @@ use http::HeaderMap;
 
 use super::core::Shared;
 use super::lookup::{judge, Lookup};
-use super::publish::is_worth_keeping;
+use super::publish::worth;
 use crate::clock::Timestamp;
 use crate::header::cache_control::CacheControl;
 use crate::policy::decision::Reason;
@@ -111,9 +111,9 @@ impl Wanted<'_> {
         match asked.await {
             Asked::Found(stored, validity) => {
                 if !self.is_behind_near(&stored, now) {
-                    let holds = |other: &StoredResponse| is_worth_keeping(self.shared, other, now);
+                    let worth = |other: &StoredResponse| worth(self.shared, other, now);
                     let near = &self.shared.responses;
-                    near.insert(self.place, Arc::clone(&stored), holds);
+                    near.insert(self.place, Arc::clone(&stored), worth);
                 }
                 Word::Found(self.judge(stored, validity), Some(Reason::Shared))
             }

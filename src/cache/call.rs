@@ -22,7 +22,7 @@ use super::future::{carry_out, EnclosedBy};
 use super::keyed;
 use super::lookup::Missing;
 use super::lookup::Plan;
-use super::publish::{is_lasting, is_worth_keeping, Filing, Publication, Published};
+use super::publish::{is_lasting, worth, Filing, Publication, Published};
 use super::selected::Conditions;
 use super::signals::{CacheFor, NoStore, Tags};
 use crate::clock::Timestamp;
@@ -63,8 +63,12 @@ impl Call {
         let (filing, tags_complete) = file(&core, &self.plan, &parts);
         let request_time = core.shared.clock.now();
         let method = parts.method.clone();
+        let validated = self.validated(&parts).await;
         if core.route.narrow {
             keyed::narrow(&core.route, &mut parts);
+        }
+        if let Some(validated) = &validated {
+            validated.put_to(&mut parts.headers);
         }
         core.codings.ask_for_identity(&mut parts.headers);
         parts.extensions.insert(EnclosedBy::new(&core.shared));
@@ -91,6 +95,12 @@ impl Call {
             return Ok(response);
         }
         let (mut parts, body) = answered?;
+        let validated = validated.filter(|validated| {
+            parts.status == StatusCode::NOT_MODIFIED && validated.is_confirmed_by(&parts.headers)
+        });
+        if let Some(validated) = validated {
+            return Ok(self.freshened(validated, parts, filing, tags_complete, request_time));
+        }
         let signals = Signals::take(&core, &mut parts, tags_complete);
         let mut terms = self.terms(&method, &mut parts, &signals, request_time);
         let size = size_of_content(&method, &parts, &body);
@@ -103,7 +113,7 @@ impl Call {
     }
 
     /// Whether the answer may be stored, and what downstream is told of it in either case.
-    fn terms(
+    pub(super) fn terms(
         &self,
         method: &Method,
         parts: &mut response::Parts,
@@ -256,15 +266,15 @@ pub(crate) async fn stale_on_error(core: &Core, missing: &Missing) -> Option<Arc
 }
 
 /// What the handler and the route's functions say of this response.
-struct Signals {
-    tags: Vec<String>,
+pub(super) struct Signals {
+    pub(super) tags: Vec<String>,
     ttl: Option<Duration>,
     no_store: bool,
-    tags_complete: bool,
+    pub(super) tags_complete: bool,
 }
 
 impl Signals {
-    fn take(core: &Core, parts: &mut response::Parts, tags_complete: bool) -> Self {
+    pub(super) fn take(core: &Core, parts: &mut response::Parts, tags_complete: bool) -> Self {
         let route = &core.route;
         let mut tags = parts.extensions.remove::<Tags>().unwrap_or_default().0;
         tags.extend(route.tags_of.iter().flat_map(|tags_of| tags_of(parts)));
@@ -310,10 +320,10 @@ fn prepare<B: Body>(
     let head = filing.head(parts, &signals.tags, terms)?;
     let shared = &filing.core.shared;
     let now = shared.clock.now();
-    let holds = |other: &StoredResponse| is_worth_keeping(shared, other, now);
+    let worth = |other: &StoredResponse| worth(shared, other, now);
     if !shared
         .responses
-        .has_room(filing.place, &filing.key, &head.vary, holds)
+        .has_room(filing.place, &filing.key, &head.vary, worth)
     {
         return Err(Reason::TooManyVariants);
     }
@@ -370,7 +380,7 @@ where
 }
 
 /// Ends the flight of a response that is not stored.
-fn refuse(filing: &Filing, leader: Option<Leader>, reason: Reason, status: StatusCode) {
+pub(super) fn refuse(filing: &Filing, leader: Option<Leader>, reason: Reason, status: StatusCode) {
     if !is_lasting(reason, status) {
         return; // the leader's drop says that it failed
     }

@@ -22,7 +22,7 @@ use crate::policy::stored::{Fence, Head, StoredResponse, Times};
 use crate::policy::tag::TagHash;
 use crate::store::interned;
 use crate::store::invalidation::Validity;
-use crate::store::near::Found;
+use crate::store::near::{Found, Worth};
 use crate::store::shared::Tier;
 
 /// A key is all that a typed value is asked by.
@@ -310,7 +310,7 @@ impl<'a> Entry<'a> {
         }
         self.shared
             .responses
-            .insert(self.place, Arc::clone(&stored), |_| false);
+            .insert(self.place, Arc::clone(&stored), |_| Worth::Nothing);
         if let Some(tier) = self.shared.tier() {
             tier.store(&stored, self.place, now, None);
         }

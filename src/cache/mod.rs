@@ -186,6 +186,7 @@ mod stats;
 mod status;
 mod uncacheable;
 pub mod user;
+mod validate;
 mod watch;
 
 pub use body::ResponseBody;

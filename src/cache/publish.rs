@@ -16,9 +16,10 @@ use crate::policy::stored::{selecting_fields, Common, Fence, Head, StoredRespons
 use crate::policy::storing::is_stored;
 use crate::policy::storing::Terms;
 use crate::policy::tag::TagHash;
+use crate::policy::validation::Asked;
 use crate::store::interned;
 use crate::store::invalidation::Validity;
-use crate::store::near::Insertion;
+use crate::store::near::{Insertion, Worth};
 use crate::store::shared::Lease;
 
 /// Everything about a call that its response is stored with, taken before the call.
@@ -77,7 +78,9 @@ impl Filing {
     }
 }
 
-fn stored_lines(headers: &HeaderMap) -> (&'static Common, Vec<(HeaderName, HeaderValue)>) {
+pub(super) fn stored_lines(
+    headers: &HeaderMap,
+) -> (&'static Common, Vec<(HeaderName, HeaderValue)>) {
     let listed: Vec<&str> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -130,6 +133,10 @@ impl Publication {
     pub(crate) fn publish(mut self, body: &[Bytes]) -> Published {
         let lease = self.leader.as_mut().and_then(Leader::take_lease);
         let (outcome, published) = match store(&self.filing, self.head, body, lease) {
+            // Each of those who wait has to ask for itself.
+            Ok(stored) if stored.times().is_never_used_as_it_is() => {
+                (Outcome::Unstorable, Ok(stored))
+            }
             Ok(stored) => (Outcome::Published(Arc::clone(&stored)), Ok(stored)),
             Err(reason) => (Outcome::Failed, Err(Some(reason))),
         };
@@ -176,14 +183,17 @@ fn store(
         return Err(Reason::Overtaken);
     }
     let now = shared.clock.now();
-    let holds = |other: &StoredResponse| is_worth_keeping(shared, other, now);
+    let worth = |other: &StoredResponse| worth(shared, other, now);
     match shared
         .responses
-        .insert(filing.place, Arc::clone(&stored), holds)
+        .insert(filing.place, Arc::clone(&stored), worth)
     {
         Insertion::Stored => {
             shared.counters.count(Counted::Stored);
-            shared.uncacheable.forget(filing.place);
+            match stored.times().is_never_used_as_it_is() {
+                true => shared.uncacheable.remember(filing.place, now),
+                false => shared.uncacheable.forget(filing.place),
+            }
             if let Some(tier) = shared.tier() {
                 tier.store(&stored, filing.place, now, lease);
             }
@@ -195,11 +205,19 @@ fn store(
     }
 }
 
-/// Whether a stored response may still answer anybody, fresh or stale.
-pub(crate) fn is_worth_keeping(shared: &Shared, stored: &StoredResponse, now: Timestamp) -> bool {
+/// What a stored response is still good for.
+pub(crate) fn worth(shared: &Shared, stored: &StoredResponse, now: Timestamp) -> Worth {
     let times = stored.times();
     let stale_window = times.stale_while_revalidate.max(times.stale_if_error);
-    now < times.fresh_until.plus(stale_window) && !shared.is_purged(stored)
+    if shared.is_purged(stored) {
+        Worth::Nothing
+    } else if now < times.fresh_until.plus(stale_window) {
+        Worth::Answers
+    } else if Asked::of(|name| stored.field(name)).is_some() {
+        Worth::Question
+    } else {
+        Worth::Nothing
+    }
 }
 
 /// Whether a refusal is about the response, so that the next one will likely be refused too.

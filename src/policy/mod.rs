@@ -20,3 +20,4 @@ pub(crate) mod reuse;
 pub(crate) mod stored;
 pub(crate) mod storing;
 pub(crate) mod tag;
+pub(crate) mod validation;

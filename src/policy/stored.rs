@@ -60,6 +60,15 @@ pub(crate) struct Times {
     pub(crate) stale_if_error: Duration,
 }
 
+impl Times {
+    /// Whether it has to be validated before each use: nobody can be answered with it meanwhile.
+    pub(crate) fn is_never_used_as_it_is(&self) -> bool {
+        self.fresh_until <= self.response_time
+            && self.stale_while_revalidate.is_zero()
+            && self.stale_if_error.is_zero()
+    }
+}
+
 /// One field that selects a variant: its name and the request's normalised value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct VaryField {
@@ -234,6 +243,33 @@ impl StoredResponse {
         &self.tags
     }
 
+    /// A response with other fields and other content, and else all that this one has: what reaches
+    /// this one reaches that one.
+    pub(crate) fn derive(
+        &self,
+        common: &'static Common,
+        lines: Vec<(HeaderName, HeaderValue)>,
+        times: Times,
+        body: &[Bytes],
+    ) -> Option<Self> {
+        let head = Head {
+            status: self.status,
+            common,
+            lines,
+            vary: self.vary.to_vec(),
+            tags: self.tags.to_vec(),
+            implicit: self.implicit,
+            fence: self.fence,
+            times,
+        };
+        Self::assemble(self.key(), head, body)
+    }
+
+    /// The tags that a program gave it.
+    pub(crate) fn explicit_tags(&self) -> &[TagHash] {
+        &self.tags[usize::from(self.implicit)..]
+    }
+
     /// The tags by which a tag index finds this response: that of its path, and the explicit ones.
     pub(crate) fn indexed_tags(&self) -> impl Iterator<Item = TagHash> + '_ {
         let implicit = usize::from(self.implicit);
@@ -333,27 +369,6 @@ impl StoredResponse {
     /// Where its bytes lie: no other response that lives has this address.
     pub(crate) fn address(&self) -> usize {
         self.buffer.as_ptr() as usize
-    }
-
-    /// A response with other fields and other content, and else all that this one has: what reaches
-    /// this one reaches that one.
-    pub(crate) fn derive(
-        &self,
-        common: &'static Common,
-        lines: Vec<(HeaderName, HeaderValue)>,
-        body: &[Bytes],
-    ) -> Option<Self> {
-        let head = Head {
-            status: self.status,
-            common,
-            lines,
-            vary: self.vary.to_vec(),
-            tags: self.tags.to_vec(),
-            implicit: self.implicit,
-            fence: self.fence,
-            times: self.times,
-        };
-        Self::assemble(self.key(), head, body)
     }
 
     fn weight_of_forms(&self) -> usize {

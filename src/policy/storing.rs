@@ -3,7 +3,8 @@
 //! | the response has | the safe profile |
 //! | --- | --- |
 //! | `no-store`, `private`, in `Cache-Control` or `CDN-Cache-Control` | never, whatever the ttl |
-//! | `no-cache` in the field that rules | not yet: it would need validation before each use |
+//! | `no-cache`, or no lifetime at all, and a validator | validated before each use (§4.3) |
+//! | the same, and no validator | never: it could not be |
 //! | `Set-Cookie` | never |
 //! | `must-understand`, and a status that HTTP does not define | never |
 //! | a status other than 200, 203, 301, 308, 410 | only where the route gives that status a ttl |
@@ -19,6 +20,7 @@ use http::StatusCode;
 use super::decision::Reason;
 use super::freshness::{initial_age, Directives};
 use super::stored::Times;
+use super::validation::Asked;
 use crate::clock::Timestamp;
 use crate::header::vary::Vary;
 
@@ -71,7 +73,7 @@ pub(crate) fn storing(rules: &Rules, exchange: &Exchange<'_>) -> Result<Terms, R
             return Err(Reason::Private);
         }
     }
-    if directives.ruling.no_cache.is_some() {
+    if directives.ruling.no_cache.is_some() && !has_validator(exchange.headers) {
         return Err(Reason::NoCache);
     }
     refused_by_fields(exchange.headers)?;
@@ -181,6 +183,7 @@ fn times(
         .lifetime(exchange.headers, now)
         .map(|own| own.saturating_sub(age));
     let lifetime = match (own, ttl) {
+        _ if directives.ruling.no_cache.is_some() => Duration::ZERO,
         (Some(own), Some(ttl)) => own.min(ttl),
         (Some(only), None) | (None, Some(only)) => only,
         (None, None) => return Err(Reason::NoLifetime),
@@ -199,13 +202,14 @@ fn times(
         stale_while_revalidate: window(ruling.stale_while_revalidate, rules.stale_while_revalidate),
         stale_if_error: window(ruling.stale_if_error, rules.stale_if_error),
     };
-    if lifetime.is_zero()
-        && times.stale_while_revalidate.is_zero()
-        && times.stale_if_error.is_zero()
-    {
+    if times.is_never_used_as_it_is() && !has_validator(exchange.headers) {
         return Err(Reason::NoLifetime);
     }
     Ok(times)
+}
+
+fn has_validator(headers: &HeaderMap) -> bool {
+    Asked::of(|name| headers.get(name)).is_some()
 }
 
 /// Whether a field is stored with the response. What belongs to one connection, one request or one

@@ -22,7 +22,7 @@ use quick_cache::DefaultHashBuilder;
 
 use crate::header::entity_tag::EntityTag;
 use crate::policy::precondition::stays_when_not_modified;
-use crate::policy::stored::{Common, Outline};
+use crate::policy::stored::{Common, Outline, StoredResponse};
 
 const SETS: usize = 256;
 const FIELDS: usize = 12;
@@ -115,6 +115,16 @@ fn place_of(name: &HeaderName, places: Places) -> usize {
 pub(crate) fn lines(common: &Common) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
     let places = 2 + common.whole.places.len();
     common.whole.map.iter().skip(places)
+}
+
+/// All fields of a stored response.
+pub(crate) fn all_lines(stored: &StoredResponse) -> HeaderMap {
+    let own = stored.lines().iter().map(|(name, value)| (name, value));
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines(stored.common()).chain(own) {
+        headers.append(name.clone(), value.clone());
+    }
+    headers
 }
 
 static EMPTY: LazyLock<Common> = LazyLock::new(|| for_ever(NO_PLACES, &[]));

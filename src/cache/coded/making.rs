@@ -164,7 +164,7 @@ impl Work {
         let head = &self.making.head;
         let is_worth_it = (length as u64) < self.source.body_length();
         let form = is_worth_it
-            .then(|| head.derive(head.common(), head.lines().to_vec(), &chunks))
+            .then(|| head.derive(head.common(), head.lines().to_vec(), *head.times(), &chunks))
             .flatten();
         form.map(Arc::new)
     }

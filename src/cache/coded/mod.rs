@@ -143,7 +143,7 @@ impl Codings {
     }
 
     fn suit(&self, stored: &StoredResponse) -> bool {
-        let headers = fields(stored);
+        let headers = interned::all_lines(stored);
         stored.body_length() >= self.rules.least
             && encoding::varies(&headers) // or who has this one would be given the other
             && self.rules.suit(stored.status(), &headers)
@@ -221,19 +221,7 @@ fn is_encoded(core: &Core, stored: &StoredResponse) -> bool {
 /// A form without its content.
 fn bare(stored: &StoredResponse, coding: Coding) -> Option<StoredResponse> {
     let (common, lines) = coded_fields(stored, coding);
-    stored.derive(common, lines, &[])
-}
-
-/// All fields of a stored response.
-fn fields(stored: &StoredResponse) -> HeaderMap {
-    let own = stored.lines().iter().map(|(name, value)| (name, value));
-    let lines = interned::lines(stored.common()).chain(own);
-    lines
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .fold(HeaderMap::new(), |mut headers, (name, value)| {
-            headers.append(name, value);
-            headers
-        })
+    stored.derive(common, lines, *stored.times(), &[])
 }
 
 /// The fields of a stored response in a coding.
@@ -241,7 +229,7 @@ fn coded_fields(
     stored: &StoredResponse,
     coding: Coding,
 ) -> (&'static Common, Vec<(HeaderName, HeaderValue)>) {
-    let mut headers = fields(stored);
+    let mut headers = interned::all_lines(stored);
     encoding::tell_vary(&mut headers);
     encoding::describe(&mut headers, coding);
     let lines = headers.iter();

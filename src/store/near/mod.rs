@@ -9,4 +9,4 @@ mod index;
 mod responses;
 
 pub(crate) use index::TagIndex;
-pub(crate) use responses::{largest_slot, Found, Insertion, Responses, Settings};
+pub(crate) use responses::{largest_slot, Found, Insertion, Responses, Settings, Worth};

@@ -59,6 +59,15 @@ pub(crate) enum Insertion {
     TooLarge,
 }
 
+/// What a stored response is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Worth {
+    Nothing,
+    /// To ask the inner service about. It makes room for what answers.
+    Question,
+    Answers,
+}
+
 /// The responses of one cache.
 pub(crate) struct Responses {
     slots: Cache<u64, Slot, ByWeight, Placed, Unindex>,
@@ -152,13 +161,13 @@ impl Responses {
         }
     }
 
-    /// Stores a response in place of the one for the same key and variant. `holds` says of
-    /// others whether they are still worth keeping.
+    /// Stores a response in place of the one for the same key and variant. `worth` says what the others
+    /// are still good for.
     pub(crate) fn insert(
         &self,
         place: u64,
         stored: Arc<StoredResponse>,
-        holds: impl Fn(&StoredResponse) -> bool,
+        worth: impl Fn(&StoredResponse) -> Worth,
     ) -> Insertion {
         if self.off {
             return Insertion::Stored; // behind this tier, that is
@@ -166,19 +175,27 @@ impl Responses {
         let _writing = self.writer(place).lock();
         let before = self.slots.peek(&place);
         let mut kept: Vec<Arc<StoredResponse>> = vec![Arc::clone(&stored)];
+        let mut askable = Vec::new();
         for other in before.iter().flat_map(|slot| slot.responses()) {
-            if other.key() != stored.key() || !holds(other) {
-                continue;
-            }
-            if other.vary() != stored.vary() {
-                kept.push(Arc::clone(other));
-            } else if other.fence().is_newer_than(&stored.fence()) {
-                return Insertion::Overtaken;
+            let worth = match other.key() == stored.key() {
+                true => worth(other),
+                false => Worth::Nothing,
+            };
+            match (worth, other.vary() == stored.vary()) {
+                (Worth::Nothing, _) | (Worth::Question, true) => {}
+                (Worth::Question, false) => askable.push(Arc::clone(other)),
+                (Worth::Answers, false) => kept.push(Arc::clone(other)),
+                (Worth::Answers, true) if other.fence().is_newer_than(&stored.fence()) => {
+                    return Insertion::Overtaken;
+                }
+                (Worth::Answers, true) => {}
             }
         }
         if kept.len() > self.variants {
             return Insertion::TooManyVariants;
         }
+        kept.append(&mut askable);
+        kept.truncate(self.variants);
         if stored.weight() > self.slot {
             return Insertion::TooLarge;
         }
@@ -240,12 +257,13 @@ impl Responses {
         place: u64,
         key: &[u8],
         vary: &[VaryField],
-        holds: impl Fn(&StoredResponse) -> bool,
+        worth: impl Fn(&StoredResponse) -> Worth,
     ) -> bool {
         let slot = self.slots.peek(&place);
         let others = slot.iter().flat_map(|slot| slot.responses());
         others
-            .filter(|other| other.key() == key && other.vary() != vary && holds(other))
+            .filter(|other| other.key() == key && other.vary() != vary)
+            .filter(|other| worth(other) == Worth::Answers)
             .count()
             < self.variants
     }
@@ -508,7 +526,7 @@ mod tests {
     fn two_keys_of_one_hash_never_answer_for_each_other() {
         let (responses, request) = (responses(64 << 10), HeaderMap::new());
         let finds = |key: &[u8]| matches!(responses.find(7, key, &request), Found::Response(_));
-        responses.insert(7, stored(b"one", &[], vec![]), |_| true);
+        responses.insert(7, stored(b"one", &[], vec![]), |_| Worth::Answers);
         assert!(finds(b"one"));
         assert!(!finds(b"other"));
         assert!(matches!(
@@ -516,13 +534,13 @@ mod tests {
             Found::Nothing
         ));
         // The later one takes the place, and is not a variant of the earlier.
-        responses.insert(7, stored(b"other", &[], vec![]), |_| true);
+        responses.insert(7, stored(b"other", &[], vec![]), |_| Worth::Answers);
         assert_eq!((finds(b"one"), finds(b"other")), (false, true));
         let dark = VaryField {
             name: http::HeaderName::from_static("x-theme"),
             value: Some((*b"dark").into()),
         };
-        responses.insert(7, stored(b"third", &[], vec![dark]), |_| true);
+        responses.insert(7, stored(b"third", &[], vec![dark]), |_| Worth::Answers);
         assert!(!finds(b"third"), "this request is not for dark");
         assert_eq!(responses.len(), 1);
     }
@@ -539,7 +557,9 @@ mod tests {
         for round in 0..3 {
             for place in 0..PLACES {
                 let key = place.to_be_bytes();
-                responses.insert(place, stored(&key, &tags(place, round), vec![]), |_| true);
+                responses.insert(place, stored(&key, &tags(place, round), vec![]), |_| {
+                    Worth::Answers
+                });
             }
         }
         let indexed = || {
