@@ -87,6 +87,7 @@ pub use compress::CompressLayer;
 pub use conditional::ConditionalLayer;
 pub use error::{ConfigError, KeyError};
 pub use policy::decision::{Decision, Forward, Reason};
+pub use policy::profile::Profile;
 
 /// The README's example, compiled.
 #[cfg(all(doctest, feature = "axum"))]

@@ -10,11 +10,11 @@ use http_body::Body;
 use super::body::ResponseBody;
 use super::coded::{self, Making};
 use super::core::Core;
-use super::selected::{not_modified, select, Conditions, Selected};
+use super::selected::{not_modified, select, Conditions, Less, Selected};
 use super::status::{self, Written};
 use crate::clock::Timestamp;
 use crate::header::cache_control::{CacheControl, Fields};
-use crate::header::list;
+use crate::header::{date, list};
 use crate::policy::decision::{ttl_parameter, Decision};
 use crate::policy::precondition::stays_when_not_modified;
 use crate::policy::stored::{Outline, StoredResponse};
@@ -87,6 +87,22 @@ impl Hit {
             detail: None,
         };
         Self::new(core, stored, &decision, conditions, now)
+    }
+
+    /// Answers with less than a stored response, of which that much is known to be wanted.
+    pub(crate) fn less(
+        core: &Core,
+        stored: Arc<StoredResponse>,
+        less: Less,
+        decision: &Decision,
+        conditions: Conditions<'_>,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            selected: Some(Selected::Less(Box::new(less))),
+            making: None,
+            ..Self::new(core, stored, decision, conditions, now)
+        }
     }
 
     /// Writes the answer, for `GET` or (without the content) for `HEAD`.
@@ -207,7 +223,9 @@ fn note(core: &Core, decision: &Decision) {
 pub(crate) fn tell_downstream(core: &Core, headers: &mut HeaderMap) {
     let said = [header::CACHE_CONTROL, header::EXPIRES, CDN_CACHE_CONTROL];
     if !said.iter().any(|name| headers.contains_key(name)) {
-        headers.insert(header::CACHE_CONTROL, core.default_cache_control.clone());
+        if let Some(default) = &core.default_cache_control {
+            headers.insert(header::CACHE_CONTROL, default.clone());
+        }
     } else if core.route.user.is_some() {
         headers.remove(CDN_CACHE_CONTROL);
         make_private(headers);
@@ -252,7 +270,7 @@ fn widens_the_audience(member: &[u8]) -> bool {
 /// other than the default or, being `no-cache`, gives no lifetime; and what it calls `private` is not stored.
 pub(crate) fn untell_downstream(core: &Core, headers: &mut HeaderMap, had_lifetime: bool) {
     let said = headers.get(header::CACHE_CONTROL);
-    if had_lifetime && said == Some(&core.default_cache_control) {
+    if had_lifetime && said.is_some() && said == core.default_cache_control.as_ref() {
         headers.remove(header::CACHE_CONTROL);
     } else if core.route.user.is_some() {
         let lines = headers.get_all(header::CACHE_CONTROL).iter();
@@ -263,6 +281,15 @@ pub(crate) fn untell_downstream(core: &Core, headers: &mut HeaderMap, had_lifeti
             header::CACHE_CONTROL,
             theirs.expect("these bytes were field values before"),
         );
+    }
+}
+
+/// Says when an answer was received, where it does not say when it was made (RFC 9110 §6.6.1).
+pub(crate) fn tell_date(core: &Core, headers: &mut HeaderMap) {
+    if !headers.contains_key(header::DATE) {
+        let now = date::format(core.shared.clock.now().as_secs());
+        let now = HeaderValue::from_bytes(&now).expect("a date is visible ASCII");
+        headers.insert(header::DATE, now);
     }
 }
 

@@ -27,7 +27,7 @@ use super::selected::Conditions;
 use super::signals::{CacheFor, NoStore, Tags};
 use crate::clock::Timestamp;
 use crate::policy::decision::{Decision, Reason};
-use crate::policy::request::is_safe;
+use crate::policy::request::{is_safe, Fact};
 use crate::policy::reuse::usable_on_error;
 use crate::policy::stored::{Head, StoredResponse};
 use crate::policy::storing;
@@ -122,10 +122,14 @@ impl Call {
     ) -> Result<storing::Terms, Reason> {
         let core = &self.core;
         answer::tell_vary(core, &mut parts.headers);
+        if core.route.is_rfc9111() {
+            answer::tell_date(core, &mut parts.headers);
+        }
         let said = self.plan.directives.as_ref();
         let exchange = storing::Exchange {
             head_request: *method == Method::HEAD,
             request_no_store: said.is_some_and(|said| said.no_store),
+            authorized: self.plan.facts.has(Fact::Authorization) && core.route.knows_no_users(),
             status: parts.status,
             headers: &parts.headers,
             handler_ttl: signals.ttl,
@@ -314,6 +318,9 @@ fn prepare<B: Body>(
         return Err(Reason::ContentLength);
     }
     let declared = said.or(exact);
+    if parts.status == StatusCode::PARTIAL_CONTENT {
+        filing.as_part();
+    }
     if body.size_hint().lower().max(declared.unwrap_or(0)) > filing.core.route.body_limit {
         return Err(Reason::BodyTooLarge);
     }

@@ -12,6 +12,7 @@ use super::stats::Counters;
 use super::status::CacheStatus;
 use super::uncacheable::Uncacheable;
 use crate::clock::Clock;
+use crate::policy::key::QueryRule;
 use crate::policy::stored::{Fence, StoredResponse};
 use crate::policy::tag::TagHash;
 use crate::store::invalidation::{InvalidationClock, Reach, Validity};
@@ -22,12 +23,16 @@ use crate::store::shared::{Deferral, Tier};
 pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
     pub(crate) route: Route,
-    pub(crate) default_cache_control: HeaderValue,
+    /// None where downstream is told what the handler says, and nothing else.
+    pub(crate) default_cache_control: Option<HeaderValue>,
     pub(crate) codings: Codings,
 }
 
 impl Core {
-    pub(crate) fn new(shared: Arc<Shared>, route: Route) -> Arc<Self> {
+    pub(crate) fn new(shared: Arc<Shared>, mut route: Route) -> Arc<Self> {
+        if route.is_rfc9111() && route.query == QueryRule::All {
+            route.query = QueryRule::Verbatim;
+        }
         let default_cache_control = route.default_cache_control();
         let codings = Codings::of(&shared, &route);
         Arc::new(Self {

@@ -124,10 +124,11 @@ where
             body,
             in_background: false,
         });
-        match found {
-            Some(found) => {
-                Begun::Answered(exchange.answer(found, Some(Reason::EarlyRefresh), None))
-            }
+        if let Some(found) = found {
+            return Begun::Answered(exchange.answer(found, Some(Reason::EarlyRefresh), None));
+        }
+        match exchange.inquiry.part() {
+            Some(hit) => Begun::Answered(hit),
             None => Begun::Asking(exchange),
         }
     }

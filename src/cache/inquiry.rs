@@ -16,9 +16,11 @@ use super::call::stale_on_error;
 use super::collapse::is_leading;
 use super::core::Core;
 use super::lookup::{look_up, Lookup, Missing, Plan};
+use super::parts;
 use super::selected::Conditions;
 use crate::header::cache_control::CacheControl;
 use crate::policy::decision::{ttl_parameter, Decision, Forward, Reason};
+use crate::policy::request::Fact;
 use crate::policy::reuse::{reuse, Allowance, Reuse};
 use crate::policy::stored::{selecting_fields, StoredResponse};
 use crate::store::invalidation::Validity;
@@ -164,6 +166,8 @@ impl Inquiry {
         let shares = self.parts.method != Method::HEAD
             && self.missing.why != Forward::Request
             && !plan.facts.selects()
+            // What such a request is answered with is likely its user's own.
+            && !(plan.facts.has(Fact::Authorization) && self.core.route.knows_no_users())
             && !plan
                 .directives
                 .as_ref()
@@ -278,6 +282,11 @@ impl Inquiry {
             headers: &self.parts.headers,
             facts: self.plan.facts,
         }
+    }
+
+    /// An answer from a part that is stored by itself.
+    pub(crate) fn part(&self) -> Option<Hit> {
+        parts::find(&self.core, &self.parts, &self.plan, &self.missing)
     }
 
     /// An answer that another request's call has made.

@@ -101,7 +101,7 @@ pub(crate) fn admit<B: Body>(
     if facts.has(Fact::Range) && !cuts {
         return Err(bypass(Reason::Range));
     }
-    if route.user.is_none() && !route.shared_despite_credentials {
+    if route.bypasses_credentials() {
         if facts.has(Fact::Authorization) {
             return Err(bypass(Reason::Authorization));
         }
@@ -271,7 +271,8 @@ fn narrowed_uri(route: &Route, uri: &Uri) -> Uri {
         narrowed.scheme = None;
         narrowed.authority = None;
     }
-    if let (Some(query), false) = (uri.query(), route.query == QueryRule::All) {
+    let keeps_all = matches!(route.query, QueryRule::All | QueryRule::Verbatim);
+    if let (Some(query), false) = (uri.query(), keeps_all) {
         let kept: Vec<&str> = query
             .split('&')
             .filter(|pair| route.query.keeps(pair_name(pair)))

@@ -17,6 +17,7 @@ use super::route::{ClientCache, Route};
 use super::service::CacheService;
 use crate::error::{ConfigError, KeyError};
 use crate::policy::key::QueryRule;
+use crate::policy::profile::Profile;
 use crate::policy::tag::TagTemplate;
 
 /// A [`Layer`] that caches the answers of the service it is put around; made by
@@ -59,6 +60,12 @@ impl CacheLayer {
 }
 
 impl<K> CacheLayer<K> {
+    /// How far the cache goes; [`Profile`] lists the differences. Default: [`Profile::Safe`].
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.route.rules.profile = profile;
+        self
+    }
+
     /// How long responses are reused: the smaller of this and the response's own lifetime
     /// (`max-age` and its like). Without a ttl only responses with a lifetime of their own are
     /// stored. Default: none.

@@ -175,6 +175,7 @@ mod keyed;
 mod layer;
 mod limits;
 mod lookup;
+mod parts;
 mod publish;
 mod route;
 mod selected;

@@ -12,6 +12,8 @@ use super::core::Shared;
 use super::stats::Counted;
 use crate::clock::Timestamp;
 use crate::policy::decision::Reason;
+use crate::policy::key;
+use crate::policy::profile::Profile;
 use crate::policy::stored::{selecting_fields, Common, Fence, Head, StoredResponse};
 use crate::policy::storing::is_stored;
 use crate::policy::storing::Terms;
@@ -36,6 +38,12 @@ pub(crate) struct Filing {
 }
 
 impl Filing {
+    /// Files a part of the representation, beside what is filed under the key of the whole.
+    pub(crate) fn as_part(&mut self) {
+        self.key = key::of_part(&self.key).into();
+        self.place = self.core.shared.responses.place(&self.key);
+    }
+
     /// The head as it will be stored, or why it cannot be.
     pub(crate) fn head(
         &mut self,
@@ -57,7 +65,8 @@ impl Filing {
         if tags.len() - self.implicit > limits.tags {
             return Err(Reason::Tags);
         }
-        let (common, lines) = stored_lines(&response.headers);
+        let profile = self.core.route.rules.profile;
+        let (common, lines) = stored_lines(profile, &response.headers, &terms.withheld);
         let size: usize = lines
             .iter()
             .map(|(name, value)| name.as_str().len() + value.len())
@@ -78,8 +87,11 @@ impl Filing {
     }
 }
 
+/// The fields that are stored; those in `withheld` are not.
 pub(super) fn stored_lines(
+    profile: Profile,
     headers: &HeaderMap,
+    withheld: &[HeaderName],
 ) -> (&'static Common, Vec<(HeaderName, HeaderValue)>) {
     let listed: Vec<&str> = headers
         .get_all(header::CONNECTION)
@@ -87,7 +99,8 @@ pub(super) fn stored_lines(
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(',').map(str::trim))
         .collect();
-    let stored = headers.iter().filter(|(name, _)| is_stored(name, &listed));
+    let kept = |name: &HeaderName| is_stored(profile, name, &listed) && !withheld.contains(name);
+    let stored = headers.iter().filter(|(name, _)| kept(name));
     interned::split(stored.map(|(name, value)| (name.clone(), value.clone())))
 }
 
@@ -134,9 +147,7 @@ impl Publication {
         let lease = self.leader.as_mut().and_then(Leader::take_lease);
         let (outcome, published) = match store(&self.filing, self.head, body, lease) {
             // Each of those who wait has to ask for itself.
-            Ok(stored) if stored.times().is_never_used_as_it_is() => {
-                (Outcome::Unstorable, Ok(stored))
-            }
+            Ok(stored) if stored.times().is_stale_on_arrival() => (Outcome::Unstorable, Ok(stored)),
             Ok(stored) => (Outcome::Published(Arc::clone(&stored)), Ok(stored)),
             Err(reason) => (Outcome::Failed, Err(Some(reason))),
         };
@@ -190,7 +201,7 @@ fn store(
     {
         Insertion::Stored => {
             shared.counters.count(Counted::Stored);
-            match stored.times().is_never_used_as_it_is() {
+            match stored.times().is_stale_on_arrival() {
                 true => shared.uncacheable.remember(filing.place, now),
                 false => shared.uncacheable.forget(filing.place),
             }
@@ -222,7 +233,9 @@ pub(crate) fn worth(shared: &Shared, stored: &StoredResponse, now: Timestamp) ->
 
 /// Whether a refusal is about the response, so that the next one will likely be refused too.
 pub(crate) fn is_lasting(reason: Reason, status: StatusCode) -> bool {
-    let by_request = matches!(reason, Reason::RequestNoStore | Reason::Head)
-        || status == StatusCode::NOT_MODIFIED;
+    let by_request = matches!(
+        reason,
+        Reason::RequestNoStore | Reason::Authorization | Reason::Head
+    ) || status == StatusCode::NOT_MODIFIED;
     !by_request && !status.is_server_error()
 }

@@ -13,6 +13,7 @@ use super::limits::Limits;
 use crate::coding::Coding;
 use crate::error::{ConfigError, KeyError};
 use crate::policy::key::QueryRule;
+use crate::policy::profile::Profile;
 use crate::policy::storing::{never_stored, Rules};
 use crate::policy::tag::TagTemplate;
 use crate::store::near::largest_slot;
@@ -144,13 +145,30 @@ impl Route {
     }
 
     /// The `Cache-Control` of answers whose handler said nothing.
-    pub(crate) fn default_cache_control(&self) -> HeaderValue {
-        match (self.client, &self.user) {
+    pub(crate) fn default_cache_control(&self) -> Option<HeaderValue> {
+        let said = match (self.client, &self.user) {
             (Some(client), _) => HeaderValue::from_str(&client.field())
                 .expect("directives and digits are visible ASCII"),
             (None, Some(_)) => HeaderValue::from_static("private, no-cache"),
+            (None, None) if self.is_rfc9111() => return None,
             (None, None) => HeaderValue::from_static("no-cache"),
-        }
+        };
+        Some(said)
+    }
+
+    pub(crate) fn is_rfc9111(&self) -> bool {
+        self.rules.profile == Profile::Rfc9111
+    }
+
+    /// Whether nothing tells what credentials mean for an answer.
+    pub(crate) fn knows_no_users(&self) -> bool {
+        self.user.is_none() && !self.shared_despite_credentials
+    }
+
+    /// Whether requests with credentials are left alone.
+    #[inline]
+    pub(crate) fn bypasses_credentials(&self) -> bool {
+        self.knows_no_users() && !self.is_rfc9111()
     }
 
     /// Looks for contradictions. The first one is told, with the line to write instead.

@@ -21,6 +21,7 @@ use http_body::Body;
 
 use super::body::ResponseBody;
 use crate::clock::Timestamp;
+use crate::policy::part::Part;
 use crate::policy::precondition::{
     is_held, judge_at_cache, range_holds, strip_for_not_modified, Validators, Verdict,
 };
@@ -75,6 +76,8 @@ pub(crate) enum Selected {
 pub(crate) enum Less {
     /// 206, with one part or several.
     Parts(Vec<Range<u64>>),
+    /// 206, with a piece of a part that is stored by itself.
+    Within { part: Part, piece: Range<u64> },
     /// 416: there are only so many bytes.
     Unsatisfiable { length: u64 },
 }
@@ -166,6 +169,13 @@ impl Less {
                 let body = cut(&parts, &content, &mut headers);
                 answer(StatusCode::PARTIAL_CONTENT, headers, body)
             }
+            Self::Within { part, piece } => {
+                remove_digests(&mut headers);
+                headers.insert(header::CONTENT_RANGE, part.content_range(&piece));
+                headers.insert(header::CONTENT_LENGTH, (piece.end - piece.start).into());
+                let body = ResponseBody::whole(slice(&content, &piece));
+                answer(StatusCode::PARTIAL_CONTENT, headers, body)
+            }
             Self::Unsatisfiable { length } => {
                 refuse(length, &mut headers);
                 let nothing = ResponseBody::whole(Bytes::new());
@@ -188,10 +198,7 @@ fn answer<B: Body>(
 
 /// The parts of some content; the fields become those of a 206 (RFC 9110 §15.3.7).
 fn cut<B: Body>(parts: &[Range<u64>], content: &Bytes, headers: &mut HeaderMap) -> ResponseBody<B> {
-    // Digests of all that is sent; what is sent is another thing now.
-    for name in [CONTENT_DIGEST, CONTENT_MD5] {
-        headers.remove(name);
-    }
+    remove_digests(headers);
     if let [part] = parts {
         headers.insert(header::CONTENT_RANGE, content_range(part, content.len()));
         headers.insert(header::CONTENT_LENGTH, (part.end - part.start).into());
@@ -213,6 +220,13 @@ fn cut<B: Body>(parts: &[Range<u64>], content: &Bytes, headers: &mut HeaderMap) 
     headers.insert(header::CONTENT_TYPE, kind);
     headers.insert(header::CONTENT_LENGTH, length.into());
     body
+}
+
+/// Digests of all that is sent; what is sent is another thing now.
+fn remove_digests(headers: &mut HeaderMap) {
+    for name in [CONTENT_DIGEST, CONTENT_MD5] {
+        headers.remove(name);
+    }
 }
 
 fn slice(content: &Bytes, part: &Range<u64>) -> Bytes {

@@ -63,7 +63,8 @@ impl Call {
         let core = Arc::clone(&self.core);
         let Validated(stored) = validated;
         let fields = as_the_handler_said(&core, &stored);
-        confirmed.headers = freshened(fields, &confirmed.headers);
+        let profile = core.route.rules.profile;
+        confirmed.headers = freshened(profile, fields, &confirmed.headers);
         confirmed.status = stored.status();
         let signals = Signals::take(&core, &mut confirmed, tags_complete);
         let mut terms = self.terms(&Method::GET, &mut confirmed, &signals, request_time);
@@ -172,7 +173,8 @@ fn once(
         fresh_until: now,
         ..*stored.times()
     };
-    let (common, lines) = stored_lines(&confirmed.headers);
+    let profile = core.route.rules.profile;
+    let (common, lines) = stored_lines(profile, &confirmed.headers, &[]);
     let once = stored.derive(common, lines, times, &[stored.body()]);
     once.map(Arc::new)
 }

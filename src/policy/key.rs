@@ -41,11 +41,13 @@ pub(crate) enum Label {
     RoutedPath = 14,
     /// The query that the route sees, where a rewrite made it another than the original.
     RoutedQuery = 15,
+    /// One part of what the rest of the key names.
+    Part = 16,
 }
 
 impl Label {
     #[cfg(test)]
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Namespace,
         Self::Scheme,
         Self::Host,
@@ -61,6 +63,7 @@ impl Label {
         Self::ContentLanguage,
         Self::RoutedPath,
         Self::RoutedQuery,
+        Self::Part,
     ];
 }
 
@@ -122,6 +125,11 @@ impl<'a> KeyWriter<'a> {
     }
 }
 
+/// The key of a part of what is stored under `key`, should it be stored by itself.
+pub(crate) fn of_part(key: &[u8]) -> Vec<u8> {
+    [key, &[Label::Part as u8, 0, 0]].concat()
+}
+
 /// Whether two keys are the same bytes. Eight at a time, which for a hundred bytes costs less than a
 /// call of `memcmp`.
 #[inline]
@@ -152,6 +160,8 @@ pub(crate) enum QueryRule {
     /// All of them.
     #[default]
     All,
+    /// All of them, byte for byte.
+    Verbatim,
     /// These and no others.
     Only(Vec<String>),
     /// All but these.
@@ -162,7 +172,7 @@ impl QueryRule {
     /// Whether a parameter of this (decoded) name is part of the key.
     pub(crate) fn keeps(&self, name: &str) -> bool {
         match self {
-            Self::All => true,
+            Self::All | Self::Verbatim => true,
             Self::Only(names) => decoded_is_any(name, names),
             Self::Except(names) => !decoded_is_any(name, names),
         }
@@ -185,7 +195,11 @@ pub(crate) fn pair_name(pair: &str) -> &str {
 /// A query whose names are plain and in order, as most are, is its own canonical form.
 #[inline]
 pub(crate) fn canonical_query<'a>(query: &'a str, rule: &QueryRule) -> Option<Cow<'a, str>> {
-    if *rule == QueryRule::All && is_in_order(query.as_bytes()) {
+    let as_it_is = match rule {
+        QueryRule::All => is_in_order(query.as_bytes()),
+        rule => *rule == QueryRule::Verbatim,
+    };
+    if as_it_is {
         return Some(Cow::Borrowed(query));
     }
     let mut pairs: Vec<&str> = query

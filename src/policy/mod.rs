@@ -13,7 +13,9 @@ pub(crate) mod key;
 #[cfg(feature = "compress")]
 #[allow(dead_code, reason = "the rooms that use it follow")]
 pub(crate) mod negotiation;
+pub(crate) mod part;
 pub(crate) mod precondition;
+pub(crate) mod profile;
 pub(crate) mod range;
 pub(crate) mod request;
 pub(crate) mod reuse;

@@ -31,7 +31,7 @@ pub(crate) enum Asked {
 
 /// One range as it was written (RFC 9110 §14.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Spec {
+pub(crate) enum Spec {
     /// Both ends are part of it.
     Between(u64, u64),
     From(u64),
@@ -59,6 +59,18 @@ pub(crate) fn asked(request: &HeaderMap, length: u64) -> Asked {
         0 => Asked::Nothing,
         1 => Asked::Parts(parts),
         _ => Asked::Parts(apart(parts)),
+    }
+}
+
+/// The one range that a request asks for, where it is one.
+pub(crate) fn only(request: &HeaderMap) -> Option<Spec> {
+    let mut lines = request.get_all(header::RANGE).iter();
+    let (line, None) = (lines.next()?, lines.next()) else {
+        return None;
+    };
+    match parse(line.as_bytes())?.as_slice() {
+        [only] => Some(*only),
+        _ => None,
     }
 }
 
@@ -116,7 +128,7 @@ impl Spec {
 }
 
 /// Digits as a number; beyond all numbers is beyond all bodies.
-fn position(digits: &[u8]) -> Option<u64> {
+pub(super) fn position(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0_u64, |number, byte| {
         let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
         Some(number.saturating_mul(10).saturating_add(digit))

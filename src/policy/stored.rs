@@ -61,11 +61,14 @@ pub(crate) struct Times {
 }
 
 impl Times {
+    /// Whether it answers nobody who waits for it: stale when it came, and not to be used meanwhile.
+    pub(crate) fn is_stale_on_arrival(&self) -> bool {
+        self.fresh_until <= self.response_time && self.stale_while_revalidate.is_zero()
+    }
+
     /// Whether it has to be validated before each use: nobody can be answered with it meanwhile.
     pub(crate) fn is_never_used_as_it_is(&self) -> bool {
-        self.fresh_until <= self.response_time
-            && self.stale_while_revalidate.is_zero()
-            && self.stale_if_error.is_zero()
+        self.is_stale_on_arrival() && self.stale_if_error.is_zero()
     }
 }
 

@@ -9,9 +9,11 @@
 //! without. So `invalidate_uri` reaches every user's copy and every
 //! variant, and a response in the making is fenced by them too.
 
+use std::borrow::Cow;
+
 use sha2::{Digest, Sha256};
 
-use super::key::{self, Label};
+use super::key::{self, canonical_query, Label, QueryRule};
 
 /// The 64-bit hash of a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,18 +84,21 @@ fn canonical_host(host: &[u8]) -> Vec<u8> {
 pub(crate) fn implicit(key: &[u8]) -> Vec<TagHash> {
     let mut host: &[u8] = b"";
     let mut path: &[u8] = b"";
-    let mut query = None;
+    let mut query: Option<Cow<'_, str>> = None;
     for (label, bytes) in key::parts(key) {
         if label == Label::Host as u8 {
             host = bytes;
         } else if label == Label::Path as u8 {
             path = bytes;
         } else if label == Label::Query as u8 {
-            query = Some(bytes);
+            // Whatever order the key keeps it in: a purge must not tell spellings apart.
+            let text = std::str::from_utf8(bytes).ok();
+            query = text.and_then(|text| canonical_query(text, &QueryRule::All));
         } else if label == Label::Name as u8 {
             return Vec::new(); // typed values have no address
         }
     }
+    let query = query.as_deref().map(str::as_bytes);
     vec![
         TagHash::path(None, path),
         TagHash::uri(None, path, query),

@@ -63,7 +63,9 @@ impl Codings {
     /// What the route says, or else the cache. Routes per user have none unless they say so (BREACH,
     /// see [`compress`](crate::compress#secrets)), nor those that vary on what a client accepts.
     pub(crate) fn of(shared: &Shared, route: &Route) -> Self {
-        let by_itself = route.user.is_none() && !route.vary_on.contains(&ACCEPT_ENCODING);
+        let by_itself = route.user.is_none()
+            && !route.is_rfc9111()
+            && !route.vary_on.contains(&ACCEPT_ENCODING);
         let offered = match &route.codings {
             Some(codings) => codings.clone(),
             None if by_itself => shared.codings.clone(),

@@ -1,5 +1,7 @@
 //! May this response be stored (RFC 9111 §3), and for how long?
 //!
+//! What differs in the other profile is told at [`Profile`].
+//!
 //! | the response has | the safe profile |
 //! | --- | --- |
 //! | `no-store`, `private`, in `Cache-Control` or `CDN-Cache-Control` | never, whatever the ttl |
@@ -12,21 +14,26 @@
 //! | `text/event-stream`, `Incremental`, trailers, a CSP nonce | never |
 //! | a lifetime of its own and a ttl | the smaller of the two |
 
+mod times;
+
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName};
 use http::StatusCode;
 
 use super::decision::Reason;
-use super::freshness::{initial_age, Directives};
+use super::freshness::Directives;
+use super::profile::Profile;
 use super::stored::Times;
 use super::validation::Asked;
 use crate::clock::Timestamp;
+use crate::header::cache_control::{CacheControl, Fields};
 use crate::header::vary::Vary;
 
 /// What a route says about storing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {
+    pub(crate) profile: Profile,
     pub(crate) ttl: Option<Duration>,
     /// Statuses with a ttl of their own.
     pub(crate) status_ttl: Vec<(StatusCode, Duration)>,
@@ -39,6 +46,8 @@ pub(crate) struct Rules {
 pub(crate) struct Exchange<'a> {
     pub(crate) head_request: bool,
     pub(crate) request_no_store: bool,
+    /// The request had credentials, and nothing in the route says that all answers are alike.
+    pub(crate) authorized: bool,
     pub(crate) status: StatusCode,
     pub(crate) headers: &'a HeaderMap,
     /// `CacheFor`, or what the route's own function of the response said.
@@ -54,6 +63,8 @@ pub(crate) struct Terms {
     pub(crate) times: Times,
     /// The names of the fields that select this variant.
     pub(crate) vary: Vec<HeaderName>,
+    /// Fields that are not stored with it, besides those that never are.
+    pub(crate) withheld: Vec<HeaderName>,
 }
 
 /// Decides whether a response is stored, and on what terms (RFC 9111 §3).
@@ -65,6 +76,42 @@ pub(crate) fn storing(rules: &Rules, exchange: &Exchange<'_>) -> Result<Terms, R
         return Err(Reason::HandlerNoStore);
     }
     let directives = Directives::read(exchange.headers);
+    match rules.profile {
+        Profile::Safe => refused_by_either(&directives)?,
+        Profile::Rfc9111 => refused_by_the_ruling(&directives.ruling, exchange)?,
+    }
+    let named = |fields: &Option<Fields>| match fields {
+        Some(Fields::Named(names)) if rules.profile == Profile::Rfc9111 => names.clone(),
+        _ => Vec::new(),
+    };
+    let ruling = &directives.ruling;
+    let mut withheld = named(&ruling.no_cache);
+    let validated_each_time = ruling.no_cache.is_some() && withheld.is_empty();
+    withheld.extend(named(&ruling.private));
+    if validated_each_time && !has_validator(exchange.headers) {
+        return Err(Reason::NoCache);
+    }
+    refused_by_fields(rules.profile, exchange.headers)?;
+    if exchange.head_request {
+        return Err(Reason::Head);
+    }
+    if ruling.must_understand && !is_understood(exchange.status) {
+        return Err(Reason::Status);
+    }
+    let times = times::times(rules, exchange, &directives, validated_each_time)?;
+    let vary = match Vary::parse(exchange.headers) {
+        Vary::Fields(names) if names.len() <= rules.max_vary_fields => names,
+        _ => return Err(Reason::Vary),
+    };
+    Ok(Terms {
+        times,
+        vary,
+        withheld,
+    })
+}
+
+/// A restriction counts wherever it stands: what is meant for one cache may have been read by none.
+fn refused_by_either(directives: &Directives) -> Result<(), Reason> {
     for said in [&directives.plain, &directives.ruling] {
         if said.no_store {
             return Err(Reason::NoStore);
@@ -73,35 +120,39 @@ pub(crate) fn storing(rules: &Rules, exchange: &Exchange<'_>) -> Result<Terms, R
             return Err(Reason::Private);
         }
     }
-    if directives.ruling.no_cache.is_some() && !has_validator(exchange.headers) {
-        return Err(Reason::NoCache);
+    Ok(())
+}
+
+/// What the field that rules forbids a shared cache (RFC 9111 §3, §3.5).
+fn refused_by_the_ruling(ruling: &CacheControl, exchange: &Exchange<'_>) -> Result<(), Reason> {
+    // Who must understand the status, and does, need not heed `no-store` (RFC 9111 §5.2.2.3).
+    let understood = ruling.must_understand && is_understood(exchange.status);
+    if ruling.no_store && !understood {
+        return Err(Reason::NoStore);
     }
-    refused_by_fields(exchange.headers)?;
-    if exchange.head_request {
-        return Err(Reason::Head);
+    if ruling.private == Some(Fields::All) {
+        return Err(Reason::Private);
     }
-    let ttl = ttl_for_status(rules, exchange)?;
-    if directives.ruling.must_understand && !is_understood(exchange.status) {
-        return Err(Reason::Status);
+    let shared = ruling.public || ruling.must_revalidate || ruling.s_maxage.is_some();
+    if exchange.authorized && !shared {
+        return Err(Reason::Authorization);
     }
-    let vary = match Vary::parse(exchange.headers) {
-        Vary::Fields(names) if names.len() <= rules.max_vary_fields => names,
-        _ => return Err(Reason::Vary),
-    };
-    let times = times(rules, exchange, &directives, ttl)?;
-    Ok(Terms { times, vary })
+    Ok(())
 }
 
 /// Fields that make a response one of a kind, or a stream.
-fn refused_by_fields(headers: &HeaderMap) -> Result<(), Reason> {
-    if headers.contains_key(header::SET_COOKIE) {
-        return Err(Reason::SetCookie);
-    }
+fn refused_by_fields(profile: Profile, headers: &HeaderMap) -> Result<(), Reason> {
     if headers.contains_key(header::TRAILER) {
         return Err(Reason::Trailers);
     }
     if is_stream(headers) {
         return Err(Reason::EventStream);
+    }
+    if profile == Profile::Rfc9111 {
+        return Ok(());
+    }
+    if headers.contains_key(header::SET_COOKIE) {
+        return Err(Reason::SetCookie);
     }
     let policies = [
         header::CONTENT_SECURITY_POLICY,
@@ -155,76 +206,23 @@ fn is_understood(status: StatusCode) -> bool {
     status.canonical_reason().is_some()
 }
 
-fn ttl_for_status(rules: &Rules, exchange: &Exchange<'_>) -> Result<Option<Duration>, Reason> {
-    if never_stored(exchange.status) {
-        return Err(Reason::Status);
-    }
-    let listed = rules
-        .status_ttl
-        .iter()
-        .find(|(status, _)| *status == exchange.status);
-    match listed {
-        Some((_, ttl)) => Ok(exchange.handler_ttl.or(Some(*ttl))),
-        None if stored_by_default(exchange.status) => Ok(exchange.handler_ttl.or(rules.ttl)),
-        None => Err(Reason::Status),
-    }
-}
-
-/// The smaller of the route's ttl and what is left of the response's own lifetime.
-fn times(
-    rules: &Rules,
-    exchange: &Exchange<'_>,
-    directives: &Directives,
-    ttl: Option<Duration>,
-) -> Result<Times, Reason> {
-    let now = exchange.response_time;
-    let age = initial_age(exchange.headers, exchange.request_time, now);
-    let own = directives
-        .lifetime(exchange.headers, now)
-        .map(|own| own.saturating_sub(age));
-    let lifetime = match (own, ttl) {
-        _ if directives.ruling.no_cache.is_some() => Duration::ZERO,
-        (Some(own), Some(ttl)) => own.min(ttl),
-        (Some(only), None) | (None, Some(only)) => only,
-        (None, None) => return Err(Reason::NoLifetime),
-    };
-    let window = |said: Option<u64>, route: Option<Duration>| {
-        if directives.forbids_stale() {
-            return Duration::ZERO;
-        }
-        said.map(Duration::from_secs).or(route).unwrap_or_default()
-    };
-    let ruling = &directives.ruling;
-    let times = Times {
-        response_time: now,
-        born: now.minus(age),
-        fresh_until: now.plus(lifetime),
-        stale_while_revalidate: window(ruling.stale_while_revalidate, rules.stale_while_revalidate),
-        stale_if_error: window(ruling.stale_if_error, rules.stale_if_error),
-    };
-    if times.is_never_used_as_it_is() && !has_validator(exchange.headers) {
-        return Err(Reason::NoLifetime);
-    }
-    Ok(times)
-}
-
 fn has_validator(headers: &HeaderMap) -> bool {
     Asked::of(|name| headers.get(name)).is_some()
 }
 
-/// Whether a field is stored with the response. What belongs to one connection, one request or one
-/// client is not (RFC 9111 §3.1, RFC 9110 §7.6.1).
-pub(crate) fn is_stored(name: &HeaderName, connection: &[&str]) -> bool {
+/// Whether a field is stored with the response. What belongs to one connection is not, nor, in the safe
+/// profile, to one request or one client (RFC 9111 §3.1, RFC 9110 §7.6.1).
+pub(crate) fn is_stored(profile: Profile, name: &HeaderName, connection: &[&str]) -> bool {
     let name = name.as_str();
-    let dropped = matches!(
+    let of_this_hop = matches!(
         name,
-        "connection"
-            | "keep-alive"
-            | "te"
-            | "transfer-encoding"
-            | "upgrade"
-            | "age"
-            | "set-cookie"
+        "connection" | "keep-alive" | "te" | "transfer-encoding" | "upgrade" | "age"
+    ) || name.starts_with("proxy-")
+        || name.starts_with("ratelimit")
+        || name.starts_with("x-ratelimit");
+    let of_one_client = matches!(
+        name,
+        "set-cookie"
             | "retry-after"
             | "server-timing"
             | "traceresponse"
@@ -234,14 +232,16 @@ pub(crate) fn is_stored(name: &HeaderName, connection: &[&str]) -> bool {
             | "x-trace-id"
             | "x-runtime"
             | "x-response-time"
-    ) || name.starts_with("proxy-")
-        || name.starts_with("ratelimit")
-        || name.starts_with("x-ratelimit");
-    !dropped
+    );
+    !of_this_hop
+        && (!of_one_client || profile == Profile::Rfc9111)
         && !connection
             .iter()
             .any(|listed| listed.eq_ignore_ascii_case(name))
 }
+
+#[cfg(test)]
+mod rfc9111;
 
 #[cfg(test)]
 mod tests {
@@ -271,6 +271,7 @@ mod tests {
         Exchange {
             head_request: false,
             request_no_store: false,
+            authorized: false,
             status: StatusCode::from_u16(status).unwrap(),
             headers,
             handler_ttl: None,
@@ -457,7 +458,7 @@ mod tests {
         ];
         for (name, expected) in rows {
             assert_eq!(
-                is_stored(&HeaderName::from_static(name), &["X-Listed"]),
+                is_stored(Profile::Safe, &HeaderName::from_static(name), &["X-Listed"]),
                 expected,
                 "{name}"
             );
