@@ -101,6 +101,11 @@ impl Call {
         if let Some(validated) = validated {
             return Ok(self.freshened(validated, parts, filing, tags_complete, request_time));
         }
+        if method == Method::HEAD {
+            let filing = filing.clone();
+            self.hear_of_content(&parts, filing, tags_complete, request_time)
+                .await;
+        }
         let signals = Signals::take(&core, &mut parts, tags_complete);
         let mut terms = self.terms(&method, &mut parts, &signals, request_time);
         let size = size_of_content(&method, &parts, &body);

@@ -169,6 +169,7 @@ mod core;
 mod exchange;
 mod future;
 mod handle;
+mod head;
 mod inquiry;
 mod invalidate;
 mod keyed;

@@ -25,6 +25,7 @@ use crate::store::near::{Insertion, Worth};
 use crate::store::shared::Lease;
 
 /// Everything about a call that its response is stored with, taken before the call.
+#[derive(Clone)]
 pub(crate) struct Filing {
     pub(crate) core: Arc<Core>,
     pub(crate) key: Arc<[u8]>,

@@ -39,16 +39,22 @@ impl Call {
     /// The stored response that this request is better served by asking about than by asking for a new
     /// one, if there is one.
     pub(super) async fn validated(&self, request: &request::Parts) -> Option<Validated> {
-        let stored = self.missing.sample.as_ref()?;
-        let is_it = request.method == Method::GET
-            && self.plan.key.first() == Some(&(Class::Get as u8))
-            && stored.key() == &*self.plan.key
-            && stored.is_selected_by(&request.headers);
-        if !is_it || asked(stored).is_none() {
+        if request.method != Method::GET {
             return None;
         }
-        let holds = self.core.validity(stored).await != Validity::Hard;
-        holds.then(|| Validated(Arc::clone(stored)))
+        let stored = self.stored_for(&request.headers)?;
+        asked(&stored)?;
+        let holds = self.core.validity(&stored).await != Validity::Hard;
+        holds.then(|| Validated(stored))
+    }
+
+    /// The response that is stored for such a `GET`, whatever it is good for.
+    pub(super) fn stored_for(&self, request: &HeaderMap) -> Option<Arc<StoredResponse>> {
+        let stored = self.missing.sample.as_ref()?;
+        let is_it = self.plan.key.first() == Some(&(Class::Get as u8))
+            && stored.key() == &*self.plan.key
+            && stored.is_selected_by(request);
+        is_it.then(|| Arc::clone(stored))
     }
 
     /// Answers with a stored response that a 304 has confirmed, and keeps it for longer.
@@ -151,7 +157,7 @@ fn asked(stored: &StoredResponse) -> Option<Asked<'_>> {
 }
 
 /// The stored fields without what this cache wrote for those downstream.
-fn as_the_handler_said(core: &Core, stored: &StoredResponse) -> HeaderMap {
+pub(super) fn as_the_handler_said(core: &Core, stored: &StoredResponse) -> HeaderMap {
     let mut headers = interned::all_lines(stored);
     let had_lifetime = !stored.times().is_never_used_as_it_is();
     answer::untell_downstream(core, &mut headers, had_lifetime);

@@ -16,7 +16,7 @@
 /// | `private="field"` | not stored | stored without that field (§5.2.2.7) |
 /// | `must-understand` with `no-store`, a status HTTP defines | not stored | stored (§5.2.2.3) |
 /// | `no-store` or `private`, and a valid `CDN-Cache-Control` without | not stored | `CDN-Cache-Control` rules (RFC 9213 §2.2) |
-/// | stale, when the service fails | where the response or the route says so | the same, and for a day where neither speaks and the response was fresh once |
+/// | stale, when the service fails | where the response or the route says so | the same, and for a day where neither speaks, the response was fresh once and is no 5xx |
 /// | `max-stale` of a request | within the windows for stale answers | the same, those of the line above included |
 /// | a 304 (§3.2) | replaces fields but `Content-Length`, `Content-Encoding`, `Content-Range`, `ETag` | replaces `Content-Encoding` too |
 /// | 200 to `HEAD`, and a stored answer to `GET` | changes nothing | freshens it where it is about the same content, else removes it (§4.3.5) |

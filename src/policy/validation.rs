@@ -1,6 +1,7 @@
 //! Validating a stored response: the question, and freshening with its answer (RFC 9111 §4.3).
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::response;
 
 use super::precondition::is_held;
 use super::profile::Profile;
@@ -100,6 +101,27 @@ pub(crate) fn freshened(
         }
     }
     stored
+}
+
+/// Whether the 200 to a `HEAD` request is about the stored content: what it says of validators and
+/// length is what is stored (RFC 9111 §4.3.5).
+pub(crate) fn is_about<'a>(
+    said: &response::Parts,
+    stored: impl Fn(&HeaderName) -> Option<&'a HeaderValue>,
+    length: u64,
+) -> bool {
+    let tag = |value: &'a HeaderValue| EntityTag::parse(value.as_bytes());
+    let said = |name: HeaderName| said.headers.get(name);
+    let same_tag = said(header::ETAG).is_none_or(|said| {
+        let known = stored(&header::ETAG).and_then(tag);
+        let said = EntityTag::parse(said.as_bytes());
+        matches!((said, known), (Some(said), Some(known)) if said.matches_weakly(known))
+    });
+    let same_date =
+        said(header::LAST_MODIFIED).is_none_or(|said| stored(&header::LAST_MODIFIED) == Some(said));
+    let same_length =
+        said(header::CONTENT_LENGTH).is_none_or(|said| *said == HeaderValue::from(length));
+    same_tag && same_date && same_length
 }
 
 #[cfg(test)]
@@ -230,5 +252,30 @@ mod tests {
             expected
         );
         assert!(!freshened(Profile::Safe, stored, &fields(&[])).contains_key("date"));
+    }
+
+    /// RFC 9111 §4.3.5.
+    #[test]
+    fn a_200_to_head_is_about_the_stored_content_unless_it_names_another_one() {
+        const STORED: Lines = &[("etag", "\"a\""), ("last-modified", "x")];
+        let rows: [(Lines, Lines, bool); 10] = [
+            (STORED, &[], true),
+            (STORED, &[("etag", "\"a\""), ("last-modified", "x")], true),
+            (STORED, &[("etag", "W/\"a\"")], true),
+            (STORED, &[("etag", "\"b\"")], false),
+            (STORED, &[("etag", "b")], false),
+            (STORED, &[("last-modified", "y")], false),
+            (STORED, &[("etag", "\"a\""), ("last-modified", "y")], false),
+            (STORED, &[("content-length", "10")], true),
+            (STORED, &[("content-length", "11")], false),
+            (&[], &[("etag", "\"a\"")], false),
+        ];
+        for (stored, said, expected) in rows {
+            let (mut parts, ()) = http::Response::new(()).into_parts();
+            parts.headers = fields(said);
+            let stored = fields(stored);
+            let found = is_about(&parts, |name| stored.get(name), 10);
+            assert_eq!(found, expected, "{said:?}");
+        }
     }
 }

@@ -252,6 +252,8 @@ fn what_was_fresh_once_may_stand_in_for_errors_unless_it_is_forbidden() {
         let terms = decide(200, lines, false).unwrap();
         assert_eq!(terms.times.stale_if_error.as_secs(), expected, "{said}");
     }
+    let terms = decide(503, &[("cache-control", "max-age=9")], false).unwrap();
+    assert!(terms.times.stale_if_error.is_zero());
     let terms = decide(200, &[("etag", "\"a\"")], false).unwrap();
     assert!(terms.times.is_never_used_as_it_is());
 }

@@ -48,7 +48,9 @@ pub(super) fn times(
         said.map(Duration::from_secs).or(route).unwrap_or_default()
     };
     let was_fresh_once = lifetimes.own.is_some_and(|own| !own.is_zero());
-    let by_default = rules.profile == Profile::Rfc9111 && was_fresh_once;
+    // An error that is stored is no better than the one it would stand in for.
+    let stands_in = was_fresh_once && !exchange.status.is_server_error();
+    let by_default = rules.profile == Profile::Rfc9111 && stands_in;
     let on_error = rules.stale_if_error;
     let on_error = on_error.or(by_default.then_some(STALE_BY_DEFAULT));
     let ruling = &directives.ruling;
