@@ -158,7 +158,7 @@ impl Call {
     }
 
     /// The body on its way to the client, with a copy on its way to the store if there is to be one.
-    async fn store_or_pass<R>(
+    pub(super) async fn store_or_pass<R>(
         self,
         parts: &mut response::Parts,
         body: R,
@@ -210,7 +210,7 @@ impl Call {
 /// Takes everything that a response is stored with and that must be known before the call. The
 /// fence comes last: whatever is invalidated from then on reaches this response. The second value
 /// is false when a tag of the route could not be made.
-fn file(core: &Arc<Core>, plan: &Plan, parts: &request::Parts) -> (Filing, bool) {
+pub(super) fn file(core: &Arc<Core>, plan: &Plan, parts: &request::Parts) -> (Filing, bool) {
     let mut tags = tag::implicit(&plan.key);
     let implicit = tags.len();
     let path = keyed::original_uri(parts).path();

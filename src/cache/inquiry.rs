@@ -163,11 +163,13 @@ impl Inquiry {
     /// How long to wait for another request's call, where this one may share it at all.
     pub(crate) fn collapses(&self) -> Option<Duration> {
         let (plan, shared) = (&self.plan, &self.core.shared);
+        // What is answered to credentials is likely their user's own.
+        let is_for_one_user =
+            plan.facts.has(Fact::Authorization) && self.core.route.knows_no_users();
         let shares = self.parts.method != Method::HEAD
             && self.missing.why != Forward::Request
             && !plan.facts.selects()
-            // What such a request is answered with is likely its user's own.
-            && !(plan.facts.has(Fact::Authorization) && self.core.route.knows_no_users())
+            && !is_for_one_user
             && !plan
                 .directives
                 .as_ref()

@@ -115,6 +115,15 @@ pub(crate) struct Missing {
 }
 
 impl Missing {
+    /// Nothing was looked up.
+    pub(crate) fn of_another_method() -> Self {
+        Self {
+            why: Forward::Method,
+            sample: None,
+            usable_on_error: false,
+        }
+    }
+
     /// There is a response, and another one is wanted in its place.
     pub(crate) fn stale(stored: Arc<StoredResponse>) -> Self {
         Self {
@@ -186,7 +195,7 @@ fn missing(why: Forward, sample: Option<Arc<StoredResponse>>, usable_on_error: b
 
 /// The request's own directives, where it has any and the route heeds them.
 #[inline]
-fn request_directives(
+pub(crate) fn request_directives(
     route: &Route,
     facts: RequestFacts,
     headers: &HeaderMap,

@@ -177,6 +177,7 @@ mod layer;
 mod limits;
 mod lookup;
 mod parts;
+mod posted;
 mod publish;
 mod route;
 mod selected;

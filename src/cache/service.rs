@@ -18,6 +18,7 @@ use super::future::{After, Marks, ResponseFuture};
 use super::invalidate::Address;
 use super::keyed::{self, HeadKeyed, KeyedBy};
 use super::lookup::{consult, Consulted, Lookup, Plan};
+use super::posted;
 use super::selected::Conditions;
 use crate::policy::decision::{Decision, Forward};
 use crate::policy::key::Class;
@@ -150,6 +151,10 @@ impl<S, K> CacheService<S, K> {
     {
         match decided {
             Decided::Fresh(hit) => ResponseFuture::stored(hit, marks),
+            Decided::Forward(decision) if posted::concerns(&self.core, &parts, &decision) => {
+                let (core, inner) = (Arc::clone(&self.core), self.take_inner());
+                ResponseFuture::boxed(posted::call(core, inner, parts, body), marks)
+            }
             Decided::Forward(decision) => self.forward(parts, body, decision, marks),
             Decided::ByContent(class, facts) => {
                 let (core, inner) = (Arc::clone(&self.core), self.take_inner());

@@ -6,6 +6,7 @@ mod age;
 mod freshness;
 mod head;
 mod invalidation;
+mod posted;
 mod range;
 mod requests;
 mod reuse;

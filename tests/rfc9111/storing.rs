@@ -67,6 +67,55 @@ fn what_is_stored_and_what_is_not() {
 }
 
 #[test]
+fn post() {
+    check(&[
+        (
+            "RFC 9110 §9.3.3",
+            "an answer to POST that is its target's representation answers GET",
+            "
+            POST /a?b -> 200 | cache-control: max-age=60 | content-location: /a?b => store
+            GET /a?b => hit | #1
+            POST /a?b -> 200 => pass
+            GET /a?b -> 200 => pass",
+        ),
+        (
+            "RFC 9110 §9.3.3",
+            "it takes the place of what was stored",
+            "
+            GET /a -> 200 | cache-control: max-age=60 => store
+            POST /a -> 200 | cache-control: max-age=60 | content-location: http://a.test/a => store
+            GET /a => hit | #2",
+        ),
+        (
+            "RFC 9110 §9.3.3",
+            "not without a lifetime, nor of another URI",
+            "
+            POST /a -> 200 | etag: \"a\" | content-location: /a => pass
+            POST /a -> 200 | cache-control: max-age=60 | content-location: /b => pass
+            POST /a -> 200 | cache-control: max-age=60 => pass
+            POST /a -> 400 | cache-control: max-age=60 | content-location: /a => pass
+            POST /a -> 200 | cache-control: no-store, max-age=60 | content-location: /a => pass
+            GET /a -> 200 => pass
+            GET /b -> 200 => pass",
+        ),
+        (
+            "RFC 9110 §9.3.3",
+            "POST itself is never answered from store",
+            "
+            POST /a -> 200 | cache-control: max-age=60 | content-location: /a => store
+            POST /a -> 200 => pass | #2",
+        ),
+        (
+            "§3.5",
+            "credentials count",
+            "
+            POST /a | authorization: x -> 200 | cache-control: max-age=60 | content-location: /a => pass
+            GET /a -> 200 => pass",
+        ),
+    ]);
+}
+
+#[test]
 fn credentials() {
     check(&[
         (

@@ -14,6 +14,7 @@
 //! | `text/event-stream`, `Incremental`, trailers, a CSP nonce | never |
 //! | a lifetime of its own and a ttl | the smaller of the two |
 
+mod posted;
 mod times;
 
 use std::time::Duration;
@@ -29,6 +30,8 @@ use super::validation::Asked;
 use crate::clock::Timestamp;
 use crate::header::cache_control::{CacheControl, Fields};
 use crate::header::vary::Vary;
+
+pub(crate) use posted::stands_for_get;
 
 /// What a route says about storing.
 #[derive(Clone, Debug, Default)]
