@@ -7,6 +7,7 @@ use super::publish::{Filing, Publication};
 use super::validate::as_the_handler_said;
 use crate::clock::Timestamp;
 use crate::policy::decision::Reason;
+use crate::policy::request::Fact;
 use crate::policy::stored::StoredResponse;
 use crate::policy::validation::{freshened, is_about};
 use crate::store::invalidation::Validity;
@@ -22,6 +23,13 @@ impl Call {
         request_time: Timestamp,
     ) {
         if !self.core.route.is_rfc9111() || said.status != StatusCode::OK {
+            return;
+        }
+        // What one client is told, who has credentials or wants nothing stored, is nobody else's.
+        let facts = self.plan.facts;
+        let is_authorized = facts.has(Fact::Authorization) && self.core.route.knows_no_users();
+        let directives = self.plan.directives.as_ref();
+        if is_authorized || directives.is_some_and(|said| said.no_store) {
             return;
         }
         let Some(stored) = self.stored_for(&filing.request) else {

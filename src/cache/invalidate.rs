@@ -13,8 +13,10 @@ use tokio::sync::oneshot;
 
 use super::core::Shared;
 use super::keyed;
+use super::route::Route;
 use super::signals::{Invalidate, Invalidations, Target};
 use super::stats::Counted;
+use crate::policy::groups;
 use crate::policy::invalidation;
 use crate::policy::key::{canonical_query, QueryRule};
 use crate::policy::request::is_safe;
@@ -180,6 +182,7 @@ impl Invalidating {
                     let tag = TagHash::path(None, path.as_bytes());
                     (vec![tag], tag)
                 }
+                Target::Group(tag) => (vec![*tag], *tag),
                 Target::All => continue,
             };
             // What is listed under a path is more than one of its queries, or one host.
@@ -323,6 +326,8 @@ pub(crate) struct Address {
     /// Only of unsafe requests: others spoil nothing.
     host: Option<String>,
     path: String,
+    /// Whether its answer may spoil groups (RFC 9875).
+    groups: bool,
 }
 
 impl Address {
@@ -333,6 +338,7 @@ impl Address {
                 method,
                 host: None,
                 path: String::new(),
+                groups: false,
             };
         }
         let host = keyed::host(parts).ok().flatten();
@@ -340,6 +346,15 @@ impl Address {
             method,
             host: host.map(|host| String::from_utf8_lossy(host).into_owned()),
             path: keyed::original_uri(parts).path().to_owned(),
+            groups: false,
+        }
+    }
+
+    /// The same, where the route's origin speaks of groups.
+    pub(crate) fn on(route: &Route, parts: &request::Parts) -> Self {
+        Self {
+            groups: route.is_rfc9111(),
+            ..Self::of(parts)
         }
     }
 
@@ -360,7 +375,9 @@ impl Address {
             .get::<Settled>()
             .is_some_and(|settled| settled.is(self, shared));
         if !exempt && !settled && invalidation::spoils(&self.method, status) {
-            what.extend(self.spoiled_paths(shared, headers));
+            let groups = self.spoiled_groups(headers);
+            let paths = self.spoiled_paths(shared, headers);
+            what.extend(paths.into_iter().chain(groups).reduce(Invalidate::and));
             extensions.insert(Settled {
                 cache: Arc::downgrade(shared),
                 method: self.method.clone(),
@@ -368,6 +385,16 @@ impl Address {
             });
         }
         (!what.is_empty()).then(|| start(shared, what))
+    }
+
+    fn spoiled_groups(&self, headers: &HeaderMap) -> Option<Invalidate> {
+        let host = self.host.as_deref().unwrap_or_default();
+        let groups = self
+            .groups
+            .then(|| groups::spoiled(host.as_bytes(), headers));
+        groups
+            .filter(|groups| !groups.is_empty())
+            .map(Invalidate::groups)
     }
 
     /// The paths that an unsafe request spoiled, as far as anything was ever stored for them.

@@ -40,7 +40,7 @@ where
     R: Body + Send + 'static,
     R::Error: Send,
 {
-    let address = Address::of(&parts);
+    let address = Address::on(&core.route, &parts);
     let target = keyed::original_uri(&parts).clone();
     let host = keyed::host(&parts).ok().flatten().map(<[u8]>::to_vec);
     let Some(plan) = plan(&core, &parts) else {

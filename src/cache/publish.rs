@@ -12,12 +12,13 @@ use super::core::Shared;
 use super::stats::Counted;
 use crate::clock::Timestamp;
 use crate::policy::decision::Reason;
+use crate::policy::groups;
 use crate::policy::key;
 use crate::policy::profile::Profile;
 use crate::policy::stored::{selecting_fields, Common, Fence, Head, StoredResponse};
 use crate::policy::storing::is_stored;
 use crate::policy::storing::Terms;
-use crate::policy::tag::TagHash;
+use crate::policy::tag::{self, TagHash};
 use crate::policy::validation::Asked;
 use crate::store::interned;
 use crate::store::invalidation::Validity;
@@ -59,6 +60,10 @@ impl Filing {
                 return Err(Reason::Tags);
             }
             tags.push(TagHash::named(tag));
+        }
+        if self.core.route.is_rfc9111() {
+            let host = tag::host_of(&self.key);
+            tags.extend(groups::of_response(host, &response.headers));
         }
         let explicit = &mut tags[self.implicit..];
         explicit.sort_unstable();
@@ -206,7 +211,9 @@ fn store(
                 true => shared.uncacheable.remember(filing.place, now),
                 false => shared.uncacheable.forget(filing.place),
             }
-            if let Some(tier) = shared.tier() {
+            // Parts are looked for near alone.
+            let is_part = stored.status() == StatusCode::PARTIAL_CONTENT;
+            if let Some(tier) = shared.tier().filter(|_| !is_part) {
                 tier.store(&stored, filing.place, now, lease);
             }
             Ok(stored)

@@ -204,7 +204,8 @@ impl<S, K> CacheService<S, K> {
         } else if keyed::caches(&self.core.route, &parts.method) {
             After::cached_method(core, decision, &parts)
         } else {
-            After::new(core, decision, Some(Address::of(&parts)))
+            let address = Address::on(&self.core.route, &parts);
+            After::new(core, decision, Some(address))
         };
         let future = self.inner.call(Request::from_parts(parts, body));
         ResponseFuture::forward(future, after, marks)

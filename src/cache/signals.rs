@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::policy::tag::TagHash;
 use crate::store::invalidation::Strength;
 
 /// The tags of a response, added to those of its route.
@@ -69,6 +70,8 @@ pub(crate) enum Target {
     Uri(String),
     /// A path as it stands, whatever its query and host.
     Path(String),
+    /// The tag of a group.
+    Group(TagHash),
     All,
 }
 
@@ -132,6 +135,11 @@ impl Invalidate {
 
     pub(crate) fn path(path: &str) -> Self {
         Self::of(vec![Target::Path(path.to_owned())])
+    }
+
+    /// What is of one of these groups.
+    pub(crate) fn groups(tags: Vec<TagHash>) -> Self {
+        Self::of(tags.into_iter().map(Target::Group).collect())
     }
 
     fn of(targets: Vec<Target>) -> Self {

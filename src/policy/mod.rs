@@ -8,6 +8,7 @@ pub(crate) mod decision;
 #[cfg(feature = "compress")]
 pub(crate) mod encoding;
 pub(crate) mod freshness;
+pub(crate) mod groups;
 pub(crate) mod invalidation;
 pub(crate) mod key;
 #[cfg(feature = "compress")]

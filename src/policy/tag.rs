@@ -45,6 +45,11 @@ impl TagHash {
         Self::of(domain, &[&host, path, query.unwrap_or_default()])
     }
 
+    /// The tag of a group of responses of one origin (RFC 9875 §2).
+    pub(crate) fn group(host: &[u8], group: &str) -> Self {
+        Self::of(b'g', &[&canonical_host(host), group.as_bytes()])
+    }
+
     /// The bucket that says since when the tag is *softly* invalid: stale, but usable where stale
     /// responses are.
     pub(crate) const fn soft(self) -> Self {
@@ -77,6 +82,13 @@ fn canonical_host(host: &[u8]) -> Vec<u8> {
         .iter()
         .find_map(|port| host.strip_suffix(*port));
     without_port.unwrap_or(host).to_ascii_lowercase()
+}
+
+/// The host that is part of a key; an empty one where a route shares its responses between hosts.
+pub(crate) fn host_of(key: &[u8]) -> &[u8] {
+    let mut parts = key::parts(key);
+    let host = parts.find(|(label, _)| *label == Label::Host as u8);
+    host.map_or(b"", |(_, host)| host)
 }
 
 /// The implicit tags of what is stored under `key`, that of the bare path first; typed values have

@@ -47,5 +47,13 @@ fn head() {
             GET -> 200 | cache-control: max-age=60 | etag: \"a\" => store
             +60 HEAD -> 200 | cache-control: no-store | etag: \"a\" | \"\" => pass
             GET -> 200 | ?!if-none-match => pass"),
+        (
+            "§3.5",
+            "nor does what one client with credentials is told",
+            "
+            GET -> 200 | cache-control: max-age=60 | etag: \"a\" => store
+            +60 HEAD | authorization: x -> 200 | etag: \"b\" | \"\" => pass
+            GET -> 304 | ?if-none-match: \"a\" => valid | #1",
+        ),
     ]);
 }

@@ -110,3 +110,57 @@ fn reach() {
         ),
     ]);
 }
+
+#[test]
+fn groups() {
+    check(&[
+        (
+            "RFC 9875 §3",
+            "an answer to an unsafe method invalidates a group of its origin",
+            "
+            GET /a -> 200 | cache-control: max-age=60 | cache-groups: \"x\", \"y\" => store
+            GET /b -> 200 | cache-control: max-age=60 | cache-groups: \"y\" => store
+            GET /c -> 200 | cache-control: max-age=60 | cache-groups: \"z\" => store
+            POST /d -> 200 | cache-group-invalidation: \"y\" => pass
+            GET /a -> 200 => pass
+            GET /b -> 200 => pass
+            GET /c => hit",
+        ),
+        (
+            "RFC 9875 §3",
+            "not to a safe one",
+            "
+            GET /a -> 200 | cache-control: max-age=60 | cache-groups: \"x\" => store
+            GET /b -> 200 | cache-group-invalidation: \"x\" => pass
+            OPTIONS /b -> 200 | cache-group-invalidation: \"x\" => pass
+            GET /a => hit",
+        ),
+        (
+            "RFC 9875 §2",
+            "not what is of another origin",
+            "
+            GET /a -> 200 | cache-control: max-age=60 | cache-groups: \"x\" => store
+            POST /d | host: b.test -> 200 | cache-group-invalidation: \"x\" => pass
+            GET /a => hit",
+        ),
+        (
+            "RFC 9875 §3",
+            "it does not cascade",
+            "
+            GET /a -> 200 | cache-control: max-age=60 | cache-groups: \"x\", \"y\" => store
+            GET /b -> 200 | cache-control: max-age=60 | cache-groups: \"y\" => store
+            POST /d -> 200 | cache-group-invalidation: \"x\" => pass
+            GET /a -> 200 => pass
+            GET /b => hit",
+        ),
+        (
+            "RFC 9875 §3",
+            "a 304 keeps the groups",
+            "
+            GET /a -> 200 | cache-control: max-age=60 | etag: \"a\" | cache-groups: \"x\" => store
+            +60 GET /a -> 304 => valid
+            POST /d -> 200 | cache-group-invalidation: \"x\" => pass
+            GET /a -> 200 | ?!if-none-match => pass",
+        ),
+    ]);
+}

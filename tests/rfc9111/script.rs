@@ -248,12 +248,11 @@ async fn answer(
     let mut request = Request::new(Full::new(content));
     *request.method_mut() = asked.words[0].parse().unwrap();
     *request.uri_mut() = target.parse().unwrap();
-    request
-        .headers_mut()
-        .insert("host", HeaderValue::from_static("a.test"));
     for (name, value) in asked.fields() {
         request.headers_mut().append(name, value);
     }
+    let host = request.headers_mut().entry("host");
+    host.or_insert(HeaderValue::from_static("a.test"));
     let (head, body) = layer.layer(service).oneshot(request).await?.into_parts();
     let body: Result<_, Infallible> = body.collect().await;
     let body = body.unwrap().to_bytes();
