@@ -61,6 +61,14 @@ impl CacheLayer {
 
 impl<K> CacheLayer<K> {
     /// How far the cache goes; [`Profile`] lists the differences. Default: [`Profile::Safe`].
+    ///
+    /// ```
+    /// # let cache = larder::Cache::builder().build()?;
+    /// use larder::Profile;
+    /// let proxied = cache.layer().profile(Profile::Rfc9111); // around a client of the origin
+    /// # assert!(proxied.try_validate().is_ok());
+    /// # Ok::<(), larder::ConfigError>(())
+    /// ```
     pub fn profile(mut self, profile: Profile) -> Self {
         self.route.rules.profile = profile;
         self
@@ -238,7 +246,8 @@ impl<K> CacheLayer<K> {
     }
 
     /// How long after its lifetime a response may answer when the service fails: with 500, 502, 503,
-    /// 504 or an error (RFC 5861 §4), where the response does not say. Default: not at all.
+    /// 504 or an error (RFC 5861 §4), where the response does not say. Default: not at all, in
+    /// [`Profile::Rfc9111`] a day.
     pub fn stale_if_error(mut self, window: Duration) -> Self {
         self.route.rules.stale_if_error = Some(window);
         self
@@ -286,7 +295,8 @@ impl<K> CacheLayer<K> {
     }
 
     /// What clients and caches downstream may do, where the handler's `Cache-Control` does not say.
-    /// Default: `no-cache`, so that a purge here is a purge everywhere.
+    /// Default: `no-cache`, so that a purge here is a purge everywhere; in [`Profile::Rfc9111`] nothing
+    /// is added.
     pub fn client(mut self, client: ClientCache) -> Self {
         self.route.client = Some(client);
         self
@@ -311,8 +321,8 @@ impl<K> CacheLayer<K> {
     }
 
     /// The codings that this route's responses are kept in, the most wanted first. Default: those of
-    /// [`CacheBuilder::codings`](crate::CacheBuilder::codings), and none on a route
-    /// [per user](Self::per_user): name them here if no answer of it
+    /// [`CacheBuilder::codings`](crate::CacheBuilder::codings), and none in [`Profile::Rfc9111`] or on a
+    /// route [per user](Self::per_user): name them here if no answer of it
     /// [holds a secret](crate::compress#secrets) beside what a stranger can choose.
     ///
     /// The handler is asked for `Accept-Encoding: identity`, and each coding is made of its answer the

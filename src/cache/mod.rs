@@ -51,6 +51,9 @@
 //! `Cache-Status` (RFC 9211) says on each answer what happened and why; [`Decision`](crate::Decision)
 //! is the same as a value, for `tracing`, and [`Stats`] counts it.
 //!
+//! All this is the default, [`Profile::Safe`](crate::Profile::Safe). In front of an origin that speaks
+//! HTTP caching, [`Profile::Rfc9111`](crate::Profile::Rfc9111) does all that a shared cache may.
+//!
 //! # Conditions and ranges
 //!
 //! A stored response answers more than those who want the whole of it:

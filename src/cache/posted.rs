@@ -7,13 +7,15 @@ use http::{request, Method, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::body::Answer;
+use super::body::{Answer, ResponseBody};
 use super::call::{file, Call, Signals};
 use super::core::Core;
 use super::future::{carry_out, After};
 use super::invalidate::Address;
 use super::keyed;
 use super::lookup::{request_directives, Missing, Plan};
+use super::publish::Filing;
+use crate::clock::Timestamp;
 use crate::policy::decision::{Decision, Forward, Reason};
 use crate::policy::key::Class;
 use crate::policy::request::RequestFacts;
@@ -43,37 +45,60 @@ where
     let address = Address::on(&core.route, &parts);
     let target = keyed::original_uri(&parts).clone();
     let host = keyed::host(&parts).ok().flatten().map(<[u8]>::to_vec);
-    let Some(plan) = plan(&core, &parts) else {
-        return forward(core, inner, parts, body, address).await;
-    };
-    let (mut filing, tags_complete) = file(&core, &plan, &parts);
-    let request_time = core.shared.clock.now();
+    let filed = plan(&core, &parts).map(|plan| {
+        let filed = file(&core, &plan, &parts);
+        (plan, filed, core.shared.clock.now())
+    });
     let response = inner.call(Request::from_parts(parts, body)).await?;
-    let (mut parts, body) = response.into_parts();
     let now = core.shared.clock.now();
-    if !stands_for_get(host.as_deref(), &target, parts.status, &parts.headers, now) {
-        let after = After::new(core, Decision::forward(Forward::Method), Some(address));
-        let (answer, heard) = after.apply(Response::from_parts(parts, body));
-        if let Some(heard) = heard {
-            heard.await;
+    let (host, status, headers) = (host.as_deref(), response.status(), response.headers());
+    let stands = stands_for_get(host, &target, status, headers, now);
+    match filed.filter(|_| stands) {
+        Some((plan, (filing, tags_complete), request_time)) => {
+            let call = Call {
+                core,
+                plan,
+                missing: Missing::of_another_method(),
+                leader: None,
+                detail: None,
+                in_background: false,
+            };
+            Ok(store(call, address, response, filing, tags_complete, request_time).await)
         }
-        return Ok(answer);
+        None => {
+            let after = After::new(core, Decision::forward(Forward::Method), Some(address));
+            let (answer, heard) = after.apply(response);
+            if let Some(heard) = heard {
+                heard.await;
+            }
+            Ok(answer)
+        }
     }
+}
+
+/// Carries out what the request spoiled, and stores its answer after that.
+///
+/// Its own invalidation must not reach it, and any other one since the call must: it is stored only where
+/// the clock has moved by that one alone.
+async fn store<R>(
+    call: Call,
+    address: Address,
+    response: Response<R>,
+    mut filing: Filing,
+    tags_complete: bool,
+    request_time: Timestamp,
+) -> Response<ResponseBody<R>>
+where
+    R: Body + Send + 'static,
+    R::Error: Send,
+{
+    let core = Arc::clone(&call.core);
+    let (mut parts, body) = response.into_parts();
     if let Some(heard) = carry_out(&core, Some(&address), &mut parts) {
         heard.await;
     }
-    let call = Call {
-        core: Arc::clone(&core),
-        plan,
-        missing: Missing::of_another_method(),
-        leader: None,
-        detail: None,
-        in_background: false,
-    };
     let signals = Signals::take(&core, &mut parts, tags_complete);
     let mut terms = call.terms(&Method::GET, &mut parts, &signals, request_time);
-    // Its own invalidation must not reach it, and any other one must: it is stored only where the clock
-    // has moved by that one alone.
     let moved = Fence {
         clock: filing.fence.clock + 1,
         ..filing.fence
@@ -85,7 +110,7 @@ where
     let body = call
         .store_or_pass(&mut parts, body, filing, &signals, terms)
         .await;
-    Ok(Response::from_parts(parts, body))
+    Response::from_parts(parts, body)
 }
 
 /// The request as the `GET` whose answer its own may be.
@@ -100,23 +125,4 @@ fn plan(core: &Core, parts: &request::Parts) -> Option<Plan> {
         directives: request_directives(&core.route, facts, &parts.headers),
         now: core.shared.clock.now(),
     })
-}
-
-async fn forward<S, B, R>(
-    core: Arc<Core>,
-    mut inner: S,
-    parts: request::Parts,
-    body: B,
-    address: Address,
-) -> Answer<R, S::Error>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-    R: Body + Send + 'static,
-{
-    let after = After::new(core, Decision::forward(Forward::Method), Some(address));
-    let (answer, heard) = after.apply(inner.call(Request::from_parts(parts, body)).await?);
-    if let Some(heard) = heard {
-        heard.await;
-    }
-    Ok(answer)
 }

@@ -99,7 +99,8 @@ macro_rules! reasons {
 
 reasons! {
     // Requests that are not looked up.
-    /// The request carries `Authorization` and nothing in the route covers it.
+    /// The request carries `Authorization` and nothing in the route covers it, nor says its answer that
+    /// it may be shared.
     Authorization => "authorization",
     /// The request carries a cookie that the route neither ignores nor covers.
     Cookie => "cookie",
