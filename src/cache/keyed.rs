@@ -169,6 +169,9 @@ pub(crate) fn write_key(
     if !shared.namespace.is_empty() {
         key.part(Label::Namespace, shared.namespace.as_bytes());
     }
+    if route.is_rfc9111() {
+        key.part(Label::Rfc9111, b"");
+    }
     if route.host {
         if let Some(scheme) = uri.scheme_str() {
             key.part(Label::Scheme, scheme.as_bytes());

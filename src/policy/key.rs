@@ -43,11 +43,13 @@ pub(crate) enum Label {
     RoutedQuery = 15,
     /// One part of what the rest of the key names.
     Part = 16,
+    /// What is stored by the rfc9111 profile is not for routes of the safe one.
+    Rfc9111 = 17,
 }
 
 impl Label {
     #[cfg(test)]
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Namespace,
         Self::Scheme,
         Self::Host,
@@ -64,6 +66,7 @@ impl Label {
         Self::RoutedPath,
         Self::RoutedQuery,
         Self::Part,
+        Self::Rfc9111,
     ];
 }
 

@@ -7,6 +7,7 @@ mod freshness;
 mod head;
 mod invalidation;
 mod posted;
+mod profiles;
 mod range;
 mod requests;
 mod reuse;

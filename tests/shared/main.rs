@@ -22,6 +22,7 @@ mod nodes;
 mod outages;
 #[cfg(all(feature = "gzip", feature = "br", feature = "zstd"))]
 mod representations;
+mod profiles;
 mod rights;
 mod rubbish;
 mod schedules;
