@@ -3,6 +3,7 @@
 //! The rows are scripts, one exchange per line; `script.rs` tells how they are read.
 
 mod age;
+mod credentials;
 mod freshness;
 mod head;
 mod invalidation;
