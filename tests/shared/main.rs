@@ -20,9 +20,9 @@ mod grace;
 mod leases;
 mod nodes;
 mod outages;
+mod profiles;
 #[cfg(all(feature = "gzip", feature = "br", feature = "zstd"))]
 mod representations;
-mod profiles;
 mod rights;
 mod rubbish;
 mod schedules;
