@@ -266,21 +266,29 @@ fn widens_the_audience(member: &[u8]) -> bool {
         .any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// Takes back what [`tell_downstream`] wrote into a stored response. What the handler itself says is either
-/// other than the default or, being `no-cache`, gives no lifetime; and what it calls `private` is not stored.
+/// Takes back what [`tell_downstream`] wrote into a stored response, as far as it can be told from what the
+/// handler said itself. Where it cannot, the response says what it holds for: what is freshened by
+/// it never gets a longer lifetime than it had.
 pub(crate) fn untell_downstream(core: &Core, headers: &mut HeaderMap, had_lifetime: bool) {
     let said = headers.get(header::CACHE_CONTROL);
-    if had_lifetime && said.is_some() && said == core.default_cache_control.as_ref() {
+    let others = [header::EXPIRES, CDN_CACHE_CONTROL];
+    let spoke = others.iter().any(|name| headers.contains_key(name));
+    let is_default = said.is_some() && said == core.default_cache_control.as_ref();
+    if had_lifetime && is_default && !spoke {
         headers.remove(header::CACHE_CONTROL);
     } else if core.route.user.is_some() {
+        // A handler's own `private` is not stored, and its own `no-cache` gives no lifetime.
+        let is_ours =
+            |member: &&[u8]| *member == b"private" || (had_lifetime && *member == b"no-cache");
         let lines = headers.get_all(header::CACHE_CONTROL).iter();
         let members = lines.flat_map(|line| list::members(line.as_bytes()));
-        let theirs: Vec<&[u8]> = members.filter(|member| *member != b"private").collect();
+        let theirs: Vec<&[u8]> = members.filter(|member| !is_ours(member)).collect();
         let theirs = HeaderValue::from_bytes(&theirs.join(&b", "[..]));
-        headers.insert(
-            header::CACHE_CONTROL,
-            theirs.expect("these bytes were field values before"),
-        );
+        let theirs = theirs.expect("these bytes were field values before");
+        headers.remove(header::CACHE_CONTROL);
+        if !theirs.is_empty() {
+            headers.insert(header::CACHE_CONTROL, theirs);
+        }
     }
 }
 

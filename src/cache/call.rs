@@ -68,7 +68,7 @@ impl Call {
             keyed::narrow(&core.route, &mut parts);
         }
         if let Some(validated) = &validated {
-            validated.put_to(&mut parts.headers);
+            validated.put_to(core.route.rules.profile, &mut parts.headers);
         }
         core.codings.ask_for_identity(&mut parts.headers);
         parts.extensions.insert(EnclosedBy::new(&core.shared));
@@ -95,11 +95,8 @@ impl Call {
             return Ok(response);
         }
         let (mut parts, body) = answered?;
-        let validated = validated.filter(|validated| {
-            parts.status == StatusCode::NOT_MODIFIED && validated.is_confirmed_by(&parts.headers)
-        });
-        if let Some(validated) = validated {
-            return Ok(self.freshened(validated, parts, filing, tags_complete, request_time));
+        if let Some(validated) = validated.filter(|_| parts.status == StatusCode::NOT_MODIFIED) {
+            return Ok(self.confirmed(validated, parts, filing, tags_complete, request_time));
         }
         if method == Method::HEAD {
             let filing = filing.clone();
@@ -277,7 +274,7 @@ pub(crate) async fn stale_on_error(core: &Core, missing: &Missing) -> Option<Arc
 /// What the handler and the route's functions say of this response.
 pub(super) struct Signals {
     pub(super) tags: Vec<String>,
-    ttl: Option<Duration>,
+    pub(super) ttl: Option<Duration>,
     no_store: bool,
     pub(super) tags_complete: bool,
 }

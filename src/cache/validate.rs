@@ -13,7 +13,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{request, response, HeaderMap, Method, Response, StatusCode};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{request, response, Method, Response, StatusCode};
 use http_body::Body;
 
 use super::answer::{self, Hit};
@@ -23,12 +24,14 @@ use super::core::Core;
 use super::publish::{stored_lines, Filing, Publication};
 use super::selected::Conditions;
 use crate::clock::Timestamp;
+use crate::header::date;
 use crate::policy::decision::{Decision, Reason};
 use crate::policy::freshness::initial_age;
 use crate::policy::key::Class;
+use crate::policy::profile::Profile;
 use crate::policy::stored::{StoredResponse, Times};
 use crate::policy::storing::Terms;
-use crate::policy::validation::{freshened, Asked, Confirms};
+use crate::policy::validation::{freshened, is_strong, names_a_lifetime, Asked, Confirms};
 use crate::store::interned;
 use crate::store::invalidation::Validity;
 
@@ -43,7 +46,8 @@ impl Call {
             return None;
         }
         let stored = self.stored_for(&request.headers)?;
-        asked(&stored)?;
+        // A 304 says that there would be a 2xx (RFC 9110 §13.2.1): it confirms nothing else.
+        asked(&stored).filter(|_| stored.status().is_success())?;
         let holds = self.core.validity(&stored).await != Validity::Hard;
         holds.then(|| Validated(stored))
     }
@@ -57,37 +61,38 @@ impl Call {
         is_it.then(|| Arc::clone(stored))
     }
 
-    /// Answers with a stored response that a 304 has confirmed, and keeps it for longer.
-    pub(super) fn freshened<R: Body>(
+    /// Answers with a stored response to which a 304 came, and keeps it for longer if that is about it.
+    pub(super) fn confirmed<R: Body>(
         self,
-        validated: Validated,
-        mut confirmed: response::Parts,
+        Validated(stored): Validated,
+        confirmed: response::Parts,
         mut filing: Filing,
         tags_complete: bool,
         request_time: Timestamp,
     ) -> Response<ResponseBody<R>> {
         let core = Arc::clone(&self.core);
-        let Validated(stored) = validated;
-        let fields = as_the_handler_said(&core, &stored);
-        let profile = core.route.rules.profile;
-        confirmed.headers = freshened(profile, fields, &confirmed.headers);
-        confirmed.status = stored.status();
-        let signals = Signals::take(&core, &mut confirmed, tags_complete);
-        let mut terms = self.terms(&Method::GET, &mut confirmed, &signals, request_time);
-        let wanted = core.codings.wanted(&filing.request);
-        let size = Some(stored.body_length());
-        core.codings
-            .settle(&mut confirmed, size, wanted, &mut terms);
-
-        filing.tags.extend_from_slice(stored.explicit_tags());
+        let cookies: Vec<HeaderValue> = all(&confirmed.headers, header::SET_COOKIE);
         let request = filing.request.clone();
         let (in_background, why, facts) = (self.in_background, self.missing.why, self.plan.facts);
-        let kept = self.keep(&stored, &confirmed, filing, &signals, terms);
-        let (fresh, is_stored, detail) = match kept {
-            Ok(kept) => (kept, true, None),
-            Err(reason) => {
-                let once = once(&core, &stored, &confirmed, request_time);
-                (once.unwrap_or(stored), false, reason)
+        let about = asked(&stored).map(|asked| asked.confirmed_by(&confirmed.headers));
+        let (fresh, is_stored, detail) = match about {
+            Some(Confirms::Stored) => {
+                let mut merged = self.merged(&stored, confirmed);
+                let signals = Signals::take(&core, &mut merged.parts, tags_complete);
+                let terms = self.lasting(&stored, &mut merged, &signals, &filing, request_time);
+                filing.tags.extend_from_slice(stored.explicit_tags());
+                match self.keep(&stored, &merged.parts, filing, &signals, terms) {
+                    Ok(kept) => (kept, true, None),
+                    Err(reason) => {
+                        let once = once(&core, &stored, &merged.parts, request_time);
+                        (once.unwrap_or(stored), false, reason)
+                    }
+                }
+            }
+            _ => {
+                let reason = Reason::Status;
+                refuse(&filing, self.leader, reason, stored.status());
+                (stored, false, Some(reason))
             }
         };
         if in_background {
@@ -106,7 +111,52 @@ impl Call {
             facts,
         };
         let now = core.shared.clock.now();
-        Hit::new(&core, fresh, &decision, conditions, now).into_response()
+        let mut answer = Hit::new(&core, fresh, &decision, conditions, now).into_response();
+        if !is_stored {
+            // They are this client's, and no stored response has them.
+            answer.headers_mut().remove(header::SET_COOKIE);
+            let cookies = cookies
+                .into_iter()
+                .map(|cookie| (header::SET_COOKIE, cookie));
+            cookies.for_each(|(name, cookie)| drop(answer.headers_mut().append(name, cookie)));
+        }
+        answer
+    }
+
+    /// The stored response as a 304 leaves it.
+    fn merged(&self, stored: &StoredResponse, mut confirmed: response::Parts) -> Merged {
+        let names_a_lifetime = names_a_lifetime(&confirmed.headers);
+        let fields = as_the_handler_said(&self.core, stored);
+        let profile = self.core.route.rules.profile;
+        confirmed.headers = freshened(profile, fields, &confirmed.headers);
+        confirmed.status = stored.status();
+        Merged {
+            parts: confirmed,
+            names_a_lifetime,
+        }
+    }
+
+    /// For how long it is kept: without a word of the 304's own, not for longer than it was before.
+    fn lasting(
+        &self,
+        stored: &StoredResponse,
+        merged: &mut Merged,
+        signals: &Signals,
+        filing: &Filing,
+        request_time: Timestamp,
+    ) -> Result<Terms, Reason> {
+        let core = &self.core;
+        let mut terms = self.terms(&Method::GET, &mut merged.parts, signals, request_time);
+        let wanted = core.codings.wanted(&filing.request);
+        let size = Some(stored.body_length());
+        core.codings
+            .settle(&mut merged.parts, size, wanted, &mut terms);
+        if !merged.names_a_lifetime && signals.ttl.is_none() {
+            if let Ok(terms) = &mut terms {
+                terms.times.end_with(stored.times());
+            }
+        }
+        terms
     }
 
     fn keep(
@@ -138,22 +188,39 @@ impl Call {
     }
 }
 
+/// A stored response with the fields of a 304.
+struct Merged {
+    parts: response::Parts,
+    /// Whether the 304 says itself for how long it holds.
+    names_a_lifetime: bool,
+}
+
 impl Validated {
     /// Makes the request ask.
-    pub(super) fn put_to(&self, request: &mut HeaderMap) {
+    pub(super) fn put_to(&self, profile: Profile, request: &mut HeaderMap) {
         if let Some(asked) = asked(&self.0) {
-            asked.put_to(request);
+            asked.put_to(profile, request);
         }
-    }
-
-    /// Whether a 304 with these fields is about it.
-    pub(super) fn is_confirmed_by(&self, not_modified: &HeaderMap) -> bool {
-        asked(&self.0).is_some_and(|asked| asked.confirmed_by(not_modified) == Confirms::Stored)
     }
 }
 
+/// What can be asked. A date that was weak when the response came is not: a 304 by it would make it
+/// look strong, and could be about another version of the same second.
 fn asked(stored: &StoredResponse) -> Option<Asked<'_>> {
-    Asked::of(|name| stored.field(name))
+    let mut asked = Asked::of(|name| stored.field(name))?;
+    let now = stored.times().response_time.as_secs().cast_signed();
+    let date = stored.field(&header::DATE);
+    let sent = date
+        .and_then(|date| date::parse(date.as_bytes(), now))
+        .unwrap_or(now);
+    asked.last_modified = asked
+        .last_modified
+        .filter(|date| is_strong(date, sent, now));
+    (asked.etag.is_some() || asked.last_modified.is_some()).then_some(asked)
+}
+
+fn all(headers: &HeaderMap, name: HeaderName) -> Vec<HeaderValue> {
+    headers.get_all(name).iter().cloned().collect()
 }
 
 /// The stored fields without what this cache wrote for those downstream.

@@ -61,6 +61,18 @@ pub(crate) struct Times {
 }
 
 impl Times {
+    /// Cuts them to what another response was stored for, so that nothing holds for longer by being
+    /// confirmed.
+    pub(crate) fn end_with(&mut self, before: &Self) {
+        let lifetime = before.fresh_until.since(before.born);
+        self.fresh_until = self.fresh_until.min(self.born.plus(lifetime));
+        let swr = self
+            .stale_while_revalidate
+            .min(before.stale_while_revalidate);
+        self.stale_while_revalidate = swr;
+        self.stale_if_error = self.stale_if_error.min(before.stale_if_error);
+    }
+
     /// Whether it answers nobody who waits for it: stale when it came, and not to be used meanwhile.
     pub(crate) fn is_stale_on_arrival(&self) -> bool {
         self.fresh_until <= self.response_time && self.stale_while_revalidate.is_zero()

@@ -3,8 +3,9 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::response;
 
-use super::precondition::is_held;
+use super::precondition::stays_when_not_modified;
 use super::profile::Profile;
+use crate::header::date;
 use crate::header::entity_tag::EntityTag;
 
 /// What a stored response can be asked about by.
@@ -14,14 +15,23 @@ pub(crate) struct Asked<'a> {
     pub(crate) last_modified: Option<&'a HeaderValue>,
 }
 
-/// Whose question a 304 answers.
+/// What a 304 is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Confirms {
-    /// Ours: the stored response still holds.
+    /// The stored response still holds.
     Stored,
-    /// The client's: it holds a response that is not the stored one.
-    Client,
+    /// It was asked about the stored response, and names another one: by what it means itself nothing has
+    /// changed, but it updates nothing.
+    Other,
 }
+
+/// Fields by which a client asks for less than the whole.
+const CLIENTS_OWN: [HeaderName; 4] = [
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::RANGE,
+    header::IF_RANGE,
+];
 
 impl<'a> Asked<'a> {
     /// The validators of a response, if it has any.
@@ -33,46 +43,33 @@ impl<'a> Asked<'a> {
         (asked.etag.is_some() || asked.last_modified.is_some()).then_some(asked)
     }
 
-    /// Makes a request ask whether the stored response holds (RFC 9111 §4.3.1). Of the client's own
-    /// conditions its entity tags stay beside ours, as the answer may confirm one of them; what else it
-    /// asks of the answer is judged when that is there.
-    pub(crate) fn put_to(self, request: &mut HeaderMap) {
-        for name in [header::RANGE, header::IF_RANGE, header::IF_MODIFIED_SINCE] {
+    /// Makes a request ask whether the stored response holds (RFC 9111 §4.3.1), and nothing else: what the
+    /// client holds itself, and which part it wants, is judged by what comes of it. Otherwise a 304 without
+    /// a tag could be about either.
+    ///
+    /// Where there is a tag, the safe profile does not ask by the date as well: who goes by dates alone
+    /// may confirm what the tag would not.
+    pub(crate) fn put_to(self, profile: Profile, request: &mut HeaderMap) {
+        for name in CLIENTS_OWN {
             request.remove(name);
         }
-        let Some(etag) = self.etag else {
-            request.remove(header::IF_NONE_MATCH);
-            request.extend(self.last_modified.map(since));
-            return;
-        };
-        if !is_held(request, etag) {
-            let tags = request.get_all(header::IF_NONE_MATCH).iter();
-            let tags = tags.filter(|line| line.as_bytes() != b"*");
-            let lines: Vec<&[u8]> = [etag]
-                .into_iter()
-                .chain(tags)
-                .map(HeaderValue::as_bytes)
-                .collect();
-            let all = HeaderValue::from_bytes(&lines.join(&b", "[..]));
-            request.insert(header::IF_NONE_MATCH, all.unwrap_or_else(|_| etag.clone()));
-        }
-        request.extend(self.last_modified.map(since));
+        let by_date = self.etag.is_none() || profile == Profile::Rfc9111;
+        let date = self.last_modified.filter(|_| by_date);
+        let tag = self.etag.map(|tag| (header::IF_NONE_MATCH, tag.clone()));
+        request.extend(tag);
+        request.extend(date.map(|date| (header::IF_MODIFIED_SINCE, date.clone())));
     }
 
-    /// Whose question a 304 with these fields answers (RFC 9111 §4.3.3).
+    /// What a 304 with these fields confirms (RFC 9111 §4.3.3, §4.3.4).
     pub(crate) fn confirmed_by(self, not_modified: &HeaderMap) -> Confirms {
         let tag = |value: &'a HeaderValue| EntityTag::parse(value.as_bytes());
         let said = not_modified.get(header::ETAG);
         let said = said.and_then(|value| EntityTag::parse(value.as_bytes()));
         match (self.etag.and_then(tag), said) {
-            (Some(ours), Some(said)) if !said.matches_weakly(ours) => Confirms::Client,
+            (Some(ours), Some(said)) if !said.matches_weakly(ours) => Confirms::Other,
             _ => Confirms::Stored,
         }
     }
-}
-
-fn since(last_modified: &HeaderValue) -> (HeaderName, HeaderValue) {
-    (header::IF_MODIFIED_SINCE, last_modified.clone())
 }
 
 /// The fields of a stored response after a 304 (RFC 9111 §3.2): those of the 304 take the place of those
@@ -87,11 +84,11 @@ pub(crate) fn freshened(
     stored.remove(header::DATE);
     let updates = |name: &&HeaderName| match **name {
         header::CONTENT_LENGTH | header::CONTENT_RANGE => false,
+        // The same tag but perhaps for its strength; and bytes that had none are not what a tag of now names.
+        header::ETAG => false,
+        header::VARY => false,
         // Who says it of content that is not there may mean that content, or none.
-        header::CONTENT_ENCODING => profile == Profile::Rfc9111,
-        // The same tag but perhaps for its strength, and the stored bytes are what it named.
-        header::ETAG => !stored.contains_key(header::ETAG),
-        _ => true,
+        _ => profile == Profile::Rfc9111 || stays_when_not_modified(name, false),
     };
     let names: Vec<HeaderName> = not_modified.keys().filter(updates).cloned().collect();
     for name in names {
@@ -100,7 +97,31 @@ pub(crate) fn freshened(
             stored.append(name.clone(), value.clone());
         }
     }
+    // It was selected by what the stored fields name: it varies on that whatever a 304 says.
+    for line in not_modified.get_all(header::VARY) {
+        if !stored
+            .get_all(header::VARY)
+            .iter()
+            .any(|known| known == line)
+        {
+            stored.append(header::VARY, line.clone());
+        }
+    }
     stored
+}
+
+/// Whether a 304 says itself for how long it holds.
+pub(crate) fn names_a_lifetime(not_modified: &HeaderMap) -> bool {
+    let names = [header::CACHE_CONTROL, header::EXPIRES, CDN_CACHE_CONTROL];
+    names.iter().any(|name| not_modified.contains_key(name))
+}
+
+const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+
+/// Whether a modification date tells one version from the next: not if the response was sent within its
+/// second (RFC 9110 §8.8.2.2).
+pub(crate) fn is_strong(last_modified: &HeaderValue, sent: i64, now: i64) -> bool {
+    date::parse(last_modified.as_bytes(), now).is_some_and(|modified| modified < sent)
 }
 
 /// Whether the 200 to a `HEAD` request is about the stored content: what it says of validators and
@@ -140,49 +161,48 @@ mod tests {
 
     /// RFC 9111 §4.3.1.
     #[test]
-    fn the_question_has_the_stored_validators_beside_the_clients_tags() {
-        let rows: [(Lines, Lines, Lines); 8] = [
-            (&[("etag", "\"a\"")], &[], &[("if-none-match", "\"a\"")]),
+    fn the_question_has_the_stored_validators_and_nothing_of_the_clients() {
+        const DATED: Lines = &[("if-modified-since", "x")];
+        const TAGGED: Lines = &[("if-none-match", "\"a\"")];
+        let rows: [(Lines, Lines, Lines); 6] = [
+            (&[("etag", "\"a\"")], &[], TAGGED),
             (&[("etag", "W/\"a\"")], &[], &[("if-none-match", "W/\"a\"")]),
             (
                 &[("last-modified", "x")],
                 &[("if-none-match", "\"b\""), ("range", "bytes=0-1")],
-                &[("if-modified-since", "x")],
+                DATED,
             ),
             (
                 &[("etag", "\"a\""), ("last-modified", "x")],
                 &[("if-modified-since", "y")],
-                &[("if-none-match", "\"a\""), ("if-modified-since", "x")],
+                TAGGED,
             ),
             (
                 &[("etag", "\"a\"")],
-                &[("if-none-match", "\"b\""), ("if-none-match", "\"c\"")],
-                &[("if-none-match", "\"a\", \"b\", \"c\"")],
+                &[
+                    ("if-none-match", "\"b\""),
+                    ("if-none-match", "\"a\", \"c\""),
+                ],
+                TAGGED,
             ),
             (
                 &[("etag", "\"a\"")],
                 &[("if-none-match", "*"), ("if-range", "\"a\"")],
-                &[("if-none-match", "\"a\"")],
-            ),
-            (
-                &[("etag", "\"a\"")],
-                &[("if-none-match", "\"a\", \"b\"")],
-                &[("if-none-match", "\"a\", \"a\", \"b\"")],
-            ),
-            (
-                &[("etag", "\"a\"")],
-                &[("accept", "x"), ("if-none-match", "W/\"a\"")],
-                &[("accept", "x"), ("if-none-match", "W/\"a\"")],
+                TAGGED,
             ),
         ];
         for (stored, client, expected) in rows {
             let stored = fields(stored);
             let mut request = fields(client);
-            Asked::of(|name| stored.get(name))
-                .unwrap()
-                .put_to(&mut request);
+            let asked = Asked::of(|name| stored.get(name)).unwrap();
+            asked.put_to(Profile::Safe, &mut request);
             assert_eq!(request, fields(expected), "{stored:?} {client:?}");
         }
+        let both = fields(&[("etag", "\"a\""), ("last-modified", "x")]);
+        let mut request = HeaderMap::new();
+        let asked = Asked::of(|name| both.get(name)).unwrap();
+        asked.put_to(Profile::Rfc9111, &mut request);
+        assert_eq!(request.len(), 2, "by the letter of the RFC, both");
         for none in [&[("etag", "a")][..], &[("date", "x")]] {
             let stored = fields(none);
             assert!(Asked::of(|name| stored.get(name)).is_none(), "{none:?}");
@@ -200,7 +220,7 @@ mod tests {
                 Confirms::Stored,
             ),
             (&[("etag", "\"a\"")], &[], Confirms::Stored),
-            (&[("etag", "\"a\"")], &[("etag", "\"b\"")], Confirms::Client),
+            (&[("etag", "\"a\"")], &[("etag", "\"b\"")], Confirms::Other),
             (
                 &[("last-modified", "x")],
                 &[("etag", "\"b\"")],
