@@ -227,11 +227,12 @@ fn store(
 /// What a stored response is still good for.
 pub(crate) fn worth(shared: &Shared, stored: &StoredResponse, now: Timestamp) -> Worth {
     let times = stored.times();
-    let stale_window = times.stale_while_revalidate.max(times.stale_if_error);
     if shared.is_purged(stored) {
         Worth::Nothing
-    } else if now < times.fresh_until.plus(stale_window) {
+    } else if now < times.fresh_until.plus(times.stale_while_revalidate) {
         Worth::Answers
+    } else if now < times.fresh_until.plus(times.stale_if_error) {
+        Worth::StandsIn
     } else if Asked::of(|name| stored.field(name)).is_some() {
         Worth::Question
     } else {

@@ -89,3 +89,16 @@ fn values() {
             GET | accept-encoding: gzip => hit | content-encoding: gzip"),
     ]);
 }
+
+/// What may stand in for errors, for a day, must not keep the next client's variant out.
+#[test]
+fn stale_variants_make_room() {
+    let variant =
+        |n: u32| format!("GET | foo: {n} -> 200 | cache-control: max-age=60 | vary: foo => store");
+    let mut script: Vec<String> = (0..16).map(variant).collect();
+    script.push(variant(16).replace("store", "pass"));
+    script.push(format!("+60 {}", variant(17)));
+    script.push("GET | foo: 17 => hit".to_owned());
+    let script = script.join("\n").leak();
+    check(&[("§4.1", "stale variants make room for fresh ones", script)]);
+}

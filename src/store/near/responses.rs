@@ -65,6 +65,8 @@ pub(crate) enum Worth {
     Nothing,
     /// To ask the inner service about. It makes room for what answers.
     Question,
+    /// To stand in for a failed call. It makes room as well.
+    StandsIn,
     Answers,
 }
 
@@ -183,12 +185,14 @@ impl Responses {
             };
             match (worth, other.vary() == stored.vary()) {
                 (Worth::Nothing, _) | (Worth::Question, true) => {}
-                (Worth::Question, false) => askable.push(Arc::clone(other)),
+                (Worth::Question | Worth::StandsIn, false) => askable.push(Arc::clone(other)),
                 (Worth::Answers, false) => kept.push(Arc::clone(other)),
-                (Worth::Answers, true) if other.fence().is_newer_than(&stored.fence()) => {
+                (Worth::StandsIn | Worth::Answers, true)
+                    if other.fence().is_newer_than(&stored.fence()) =>
+                {
                     return Insertion::Overtaken;
                 }
-                (Worth::Answers, true) => {}
+                (Worth::StandsIn | Worth::Answers, true) => {}
             }
         }
         if kept.len() > self.variants {
