@@ -42,3 +42,60 @@ pub(crate) fn first_line<'a>(name: &HeaderName, headers: &'a HeaderMap) -> Optio
         .find(|(other, _)| *other == name)
         .map(|(_, value)| value)
 }
+
+#[cfg(test)]
+mod tests {
+    use http::header::{ACCEPT, VARY};
+
+    use super::*;
+
+    /// A stranger may send as much as the server takes. Of whatever is quadratic in that, nobody would
+    /// see the end here.
+    #[test]
+    fn long_lines_are_read_in_the_time_of_their_length() {
+        const LENGTH: usize = 256 << 10;
+        let repeated = [
+            "a",
+            ",",
+            "\"",
+            "\\",
+            "\"\\",
+            "a,",
+            "a=\"b\",",
+            "\"a\",",
+            "W/\"a",
+            "\"a",
+            "a;b=c;",
+            "(",
+            "a b",
+            "no-cache=\"a\",",
+            "gzip;q=0,",
+            "a=(b c);d,",
+            " \t",
+            "1",
+            "a=1;",
+        ];
+        let names = (0..LENGTH / 7).map(|n| format!("n{n:05},"));
+        let lines = repeated.map(|piece| piece.repeat(LENGTH / piece.len()));
+        for line in lines.into_iter().chain([names.collect()]) {
+            let value = HeaderValue::from_str(&line).unwrap();
+            let headers = HeaderMap::from_iter([(VARY, value.clone()), (ACCEPT, value.clone())]);
+            list::members(value.as_bytes()).for_each(drop);
+            cache_control::CacheControl::parse([&value]);
+            targeted::parse([&value]);
+            structured::parse_list([&value]);
+            date::parse(value.as_bytes(), 0);
+            entity_tag::EntityTag::parse(value.as_bytes());
+            entity_tag::listed([&value]).for_each(drop);
+            vary::Vary::parse(&headers);
+            let selecting = vary::selecting_value(&ACCEPT, &headers);
+            assert!(vary::selecting_value_matches(
+                &ACCEPT,
+                &headers,
+                selecting.as_deref()
+            ));
+            #[cfg(feature = "compress")]
+            accept_encoding::AcceptEncoding::default().read(value.as_bytes());
+        }
+    }
+}
