@@ -11,6 +11,7 @@ mod codings;
 mod support;
 
 mod clients;
+mod properties;
 mod rooms;
 
 use std::collections::HashMap;
