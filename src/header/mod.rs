@@ -20,7 +20,6 @@
 //! | [`structured`] | structured dictionaries and lists | RFC 9651 |
 
 #[cfg(feature = "compress")]
-#[allow(dead_code, reason = "the rooms that use it follow")]
 pub(crate) mod accept_encoding;
 pub(crate) mod cache_control;
 pub(crate) mod date;
