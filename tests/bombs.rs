@@ -159,6 +159,7 @@ async fn light(bomb: &Bomb, coding: &str, layer: DecompressLayer) -> Seen {
     let request = Request::post("/").header("content-encoding", coding);
     let request = request.body(bomb.body(&read_of_it)).unwrap();
     let answer = read(layer.layer(handler).oneshot(request).await.unwrap()).await;
+    assert!(answer.body.is_empty() && answer.headers.is_empty());
     Seen {
         status: answer.status,
         decoded: decoded.load(Ordering::SeqCst),
