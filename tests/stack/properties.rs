@@ -64,7 +64,7 @@ fn now<T>(future: impl std::future::Future<Output = T>) -> T {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     /// Whoever asks, in whatever sequence: the content, in a coding that was not refused; one strong
     /// tag, one content; and 304 for any tag that was sent to the same client.
