@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
-use hyper::header::{HeaderValue, CONTENT_LENGTH, HOST, MAX_FORWARDS, UPGRADE};
+use hyper::header::{HeaderMap, HeaderValue, CONTENT_LENGTH, COOKIE, HOST, MAX_FORWARDS, UPGRADE};
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use larder::{cache, CacheLayer, CacheService};
@@ -93,6 +93,9 @@ fn receive(request: &mut Request<Incoming>, origin: &Authority) -> Result<(), Pr
     let protocol = upgrade::offered(request);
     let version = request.version();
     let headers = request.headers_mut();
+    if version == Version::HTTP_2 {
+        join_cookies(headers);
+    }
     hop_by_hop::remove(headers);
     if let Some(protocol) = protocol {
         upgrade::offer(headers, protocol);
@@ -130,6 +133,22 @@ fn settle_host(request: &mut Request<Incoming>, origin: &Authority) -> Result<()
         *request.uri_mut() = Uri::from(path.clone());
     }
     Ok(())
+}
+
+/// HTTP/2 may send a line for each cookie, of which HTTP/1.1 makes one (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let lines: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if lines.len() > 1 {
+        let line = HeaderValue::from_bytes(&lines.join(&b"; "[..]));
+        headers.insert(
+            COOKIE,
+            line.expect("the bytes of field values, and two that are allowed"),
+        );
+    }
 }
 
 /// Counts down for the two methods that are asked of proxies on the way (RFC 9110 §7.6.2).

@@ -157,3 +157,22 @@ fn a_part_is_never_the_whole() {
         (206, "lo", Some("bytes 3-4/5"))
     );
 }
+
+#[test]
+fn trailers_pass_and_what_has_them_is_not_stored() {
+    let origin = Origin::saying(
+        "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n\
+         2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n",
+    );
+    let proxy = Proxy::before(&origin);
+    let mut client = proxy.connect();
+    for _ in 0..2 {
+        client.send("GET / HTTP/1.1\r\nHost: a.example\r\nConnection: TE\r\nTE: trailers\r\n\r\n");
+        assert_eq!(client.head().field("trailer"), Some("X-Sum"));
+        assert_eq!(client.chunk().unwrap(), b"ok");
+        let mut end = [0; "0\r\nx-sum: 1\r\n\r\n".len()];
+        std::io::Read::read_exact(&mut client.stream, &mut end).unwrap();
+        assert_eq!(&end, b"0\r\nx-sum: 1\r\n\r\n");
+    }
+    assert_eq!(origin.count(), 2);
+}

@@ -67,6 +67,22 @@ async fn requests_become_http_1_1_and_share_what_is_stored() {
 }
 
 #[tokio::test]
+async fn cookies_become_one_line() {
+    let origin = Origin::saying("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let proxy = Proxy::before(&origin);
+    let mut sender = connect(&proxy).await;
+    let mut several = request("GET", "/", "");
+    for cookie in ["a=1", "b=2"] {
+        several
+            .headers_mut()
+            .append("cookie", cookie.parse().unwrap());
+    }
+    send(&mut sender, several).await;
+    let asked = origin.last();
+    assert_eq!(asked.fields("cookie").collect::<Vec<_>>(), ["a=1; b=2"]);
+}
+
+#[tokio::test]
 async fn two_hosts_are_refused() {
     let origin = Origin::saying("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let proxy = Proxy::before(&origin);
