@@ -82,12 +82,16 @@ impl Interim {
                     answered = Some(answer);
                 }
             }
-            // After the answer was looked for, since they were sent before it.
-            while let Poll::Ready(Some(head)) = heads.0.poll_recv(cx) {
-                self.with(|unwritten| unwritten.bytes.extend_from_slice(&head));
-            }
-            if answered.is_some() {
+            // After the answer was looked for, since they were sent before it; and one by one, so that
+            // no more of them gather than the channel holds.
+            loop {
                 ready!(self.poll_written(cx));
+                match heads.0.poll_recv(cx) {
+                    Poll::Ready(Some(head)) => {
+                        self.with(|unwritten| unwritten.bytes.extend_from_slice(&head));
+                    }
+                    Poll::Ready(None) | Poll::Pending => break,
+                }
             }
             answered.take().map_or(Poll::Pending, Poll::Ready)
         })

@@ -299,3 +299,21 @@ fn a_connection_that_the_origin_closed_meanwhile_costs_no_request() {
     }
     assert_eq!(origin.count(), 40);
 }
+
+/// Many servers close a connection that is idle for five seconds: a request must not meet the close.
+#[test]
+fn a_connection_is_not_used_after_five_idle_seconds() {
+    let origin = Origin::start(ok);
+    let proxy = Proxy::before(&origin);
+    let mut client = proxy.connect();
+    client.get("/a");
+    client.get("/b");
+    thread::sleep(Duration::from_millis(4900));
+    client.get("/c");
+    let connections: Vec<usize> = origin
+        .asked()
+        .iter()
+        .map(|asked| asked.connection)
+        .collect();
+    assert_eq!(connections, [0, 0, 1]);
+}

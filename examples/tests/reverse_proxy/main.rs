@@ -9,6 +9,10 @@
     reason = "each test program uses the part of the support it needs"
 )]
 
+#[path = "../../reverse_proxy/hop_by_hop.rs"]
+mod hop_by_hop;
+#[path = "../../reverse_proxy/informational.rs"]
+mod informational;
 #[path = "../../../tests/support/server.rs"]
 mod server;
 
@@ -24,3 +28,4 @@ mod process;
 mod proxy;
 mod requests;
 mod upgrades;
+mod writing;
