@@ -42,47 +42,54 @@ pub(crate) enum Refusal {
 
 impl Flags {
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, Refusal> {
+        let mut listen = SocketAddr::from(([127, 0, 0, 1], 8080));
         let mut origin = None;
-        let mut flags = Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            origin: Authority::from_static("localhost"),
-            redis: None,
-            profile: Profile::Safe,
-            timeout: Duration::from_secs(30),
-        };
+        let mut redis = None;
+        let mut profile = Profile::Safe;
+        let mut timeout = Duration::from_secs(30);
         while let Some(flag) = words.next() {
-            let mut value = || {
-                let missing = || Refusal::Mistake(format!("{flag} needs a value"));
-                words.next().ok_or_else(missing)
-            };
+            if matches!(flag.as_str(), "--help" | "-h") {
+                return Err(Refusal::HelpWanted);
+            }
             let mistake = |problem: &str| Refusal::Mistake(format!("{flag}: {problem}"));
+            let mut value = || words.next().ok_or_else(|| mistake("needs a value"));
             match flag.as_str() {
+                "--listen" => listen = address(&value()?).map_err(mistake)?,
                 "--origin" => origin = Some(authority(&value()?).map_err(mistake)?),
-                "--listen" => {
-                    let address = value()?.parse();
-                    flags.listen = address
-                        .map_err(|_| mistake("not an address and a port: 127.0.0.1:8080"))?;
-                }
-                "--redis" => flags.redis = Some(value()?),
-                "--profile" => {
-                    flags.profile = match value()?.as_str() {
-                        "safe" => Profile::Safe,
-                        "rfc9111" => Profile::Rfc9111,
-                        _ => return Err(mistake("there are two: safe, rfc9111")),
-                    }
-                }
-                "--timeout" => {
-                    let seconds = value()?.parse().ok().filter(|seconds| *seconds > 0);
-                    let seconds = seconds.ok_or_else(|| mistake("not a number of seconds: 30"))?;
-                    flags.timeout = Duration::from_secs(seconds);
-                }
-                "--help" | "-h" => return Err(Refusal::HelpWanted),
-                _ => return Err(Refusal::Mistake(format!("{flag}: no such flag"))),
+                "--redis" => redis = Some(value()?),
+                "--profile" => profile = self::profile(&value()?).map_err(mistake)?,
+                "--timeout" => timeout = seconds(&value()?).map_err(mistake)?,
+                _ => return Err(mistake("no such flag")),
             }
         }
-        flags.origin = origin
-            .ok_or_else(|| Refusal::Mistake("--origin is needed: http://HOST:PORT".into()))?;
-        Ok(flags)
+        let missing = || Refusal::Mistake("--origin is needed: http://HOST:PORT".to_owned());
+        Ok(Self {
+            listen,
+            origin: origin.ok_or_else(missing)?,
+            redis,
+            profile,
+            timeout,
+        })
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    let parsed = text.parse();
+    parsed.map_err(|_| "not an address and a port: 127.0.0.1:8080")
+}
+
+fn profile(name: &str) -> Result<Profile, &'static str> {
+    match name {
+        "safe" => Ok(Profile::Safe),
+        "rfc9111" => Ok(Profile::Rfc9111),
+        _ => Err("there are two: safe, rfc9111"),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, &'static str> {
+    match text.parse() {
+        Ok(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
+        _ => Err("not a number of seconds: 30"),
     }
 }
 

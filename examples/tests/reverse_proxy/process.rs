@@ -13,7 +13,7 @@ use crate::server::eventually;
 fn flags_that_make_no_sense_stop_the_start_with_a_message() {
     let rows: [(&[&str], &str); 16] = [
         (&[], "--origin is needed: http://HOST:PORT"),
-        (&["--origin"], "--origin needs a value"),
+        (&["--origin"], "--origin: needs a value"),
         (&["--origin", "127.0.0.1:80"], "--origin: not of the form"),
         (&["--origin", "ftp://a"], "--origin: not of the form"),
         (&["--origin", "http://a/path"], "--origin: not of the form"),
