@@ -176,3 +176,43 @@ fn trailers_pass_and_what_has_them_is_not_stored() {
     }
     assert_eq!(origin.count(), 2);
 }
+
+#[test]
+fn an_answer_that_nobody_reads_any_more_is_not_read_from_the_origin() {
+    for field in ["no-store", "max-age=60"] {
+        let (gone, is_gone) = channel();
+        let gone = Mutex::new(gone);
+        let origin = Origin::start(move |_, stream| {
+            write!(stream, "HTTP/1.1 200 OK\r\nCache-Control: {field}\r\n\r\n")?;
+            while stream.write_all(&[b'a'; 1024]).is_ok() {}
+            gone.lock().unwrap().send(()).unwrap();
+            Ok(Then::Close)
+        });
+        let proxy = Proxy::before(&origin);
+        let mut client = proxy.connect();
+        client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        assert_eq!(client.head().status, 200);
+        drop(client);
+        let told = is_gone.recv_timeout(Duration::from_secs(10));
+        assert!(told.is_ok(), "{field}");
+    }
+}
+
+#[test]
+fn content_beyond_the_limit_of_what_is_stored_passes() {
+    let content = "a".repeat(3 << 20);
+    let origin = Origin::saying(format!(
+        "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: {}\r\n\r\n{content}",
+        content.len()
+    ));
+    let proxy = Proxy::before(&origin);
+    let mut client = proxy.connect();
+    for _ in 0..2 {
+        let answer = client.get("/");
+        assert_eq!(
+            answer.cache_status(),
+            "larder; fwd=uri-miss; detail=body-too-large"
+        );
+        assert!(answer.text() == content);
+    }
+}

@@ -62,7 +62,7 @@ impl Client {
     }
 
     pub fn get(&mut self, target: &str) -> Answer {
-        self.ask(&format!("GET {target} HTTP/1.1\r\nHost: a.example\r\n\r\n"))
+        self.ask(format!("GET {target} HTTP/1.1\r\nHost: a.example\r\n\r\n"))
     }
 
     pub fn ask(&mut self, request: impl AsRef<[u8]>) -> Answer {

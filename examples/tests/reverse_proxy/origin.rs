@@ -52,8 +52,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// `answer` writes to the connection; it is called with the request's head *before* its content is
-    /// read if it [`reads`](Origin::reading) by itself, otherwise after.
+    /// `answer` is called with each request, once its content is read, and writes to the connection.
     pub fn start<F>(answer: F) -> Self
     where
         F: Fn(&Asked, &mut TcpStream) -> io::Result<Then> + Send + Sync + 'static,
@@ -67,7 +66,7 @@ impl Origin {
         )
     }
 
-    /// As [`start`](Self::start), with a way of its own to read content.
+    /// As [`start`](Self::start); `read` reads the content, in a way of its own.
     pub fn reading<R, F>(read: R, answer: F) -> Self
     where
         R: Fn(&mut Asked, &mut BufReader<TcpStream>) -> io::Result<()> + Send + Sync + 'static,
