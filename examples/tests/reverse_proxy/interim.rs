@@ -122,37 +122,3 @@ fn a_client_that_expects_to_be_told_to_continue_is_told_once() {
     assert_eq!(client.answer().status, 200);
     assert_eq!(origin.last().body, b"abc");
 }
-
-/// One of many asks the origin, and hears its hints; the others hear of the answer alone.
-#[test]
-fn a_client_that_does_not_read_its_hints_holds_up_no_other() {
-    let origin = Origin::start(|_, stream| {
-        let long = "a".repeat(32 << 10);
-        let hints = format!("HTTP/1.1 103 Early Hints\r\nLink: <{long}>\r\n\r\n");
-        for _ in 0..2000 {
-            stream.write_all(hints.as_bytes())?;
-        }
-        stream.write_all(
-            b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 2\r\n\r\nok",
-        )?;
-        Ok(Then::Keep)
-    });
-    let proxy = Proxy::before(&origin);
-    let mut silent = proxy.connect();
-    silent.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
-    assert!(crate::server::eventually(|| origin.count() == 1));
-    let start = std::time::Instant::now();
-    let mut other = proxy.connect();
-    other.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
-    let mut answer = other.answer();
-    while answer.status == 103 {
-        answer = other.answer();
-    }
-    assert_eq!(answer.text(), "ok");
-    assert!(
-        start.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        start.elapsed()
-    );
-    assert_eq!(origin.count(), 1, "they shared its answer");
-}

@@ -1,6 +1,6 @@
 //! When interim answers are written, step by step: over sockets it takes a client that reads slowly, and luck.
 
-use std::future::{pending, ready, Future};
+use std::future::{pending, poll_fn, ready, Future};
 use std::io;
 use std::pin::{pin, Pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -141,6 +141,23 @@ fn the_answer_is_not_given_to_hyper_before_its_hints_are_written() {
     assert_eq!(woken.0.load(Ordering::Relaxed), 1);
     assert_eq!(answer.as_mut().poll(cx), Poll::Ready(200));
     assert_eq!(taken, HINTS);
+}
+
+/// Others may wait for the same answer: a client that does not read its hints holds up none of them.
+#[test]
+fn the_answer_is_worked_on_although_its_hints_cannot_be_written() {
+    let cx = &mut Context::from_waker(Waker::noop());
+    let polled = AtomicUsize::new(0);
+    let work = poll_fn(|_| {
+        polled.fetch_add(1, Ordering::Relaxed);
+        Poll::<()>::Pending
+    });
+    let interim = Interim::default();
+    let mut answer = pin!(interim.before(work, hints()));
+    for _ in 0..3 {
+        assert!(answer.as_mut().poll(cx).is_pending());
+    }
+    assert_eq!(polled.load(Ordering::Relaxed), 3);
 }
 
 #[test]
