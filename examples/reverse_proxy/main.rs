@@ -1,10 +1,12 @@
 //! A caching reverse proxy: HTTP/1.1 and HTTP/2 (cleartext, by prior knowledge) in, HTTP/1.1 out.
 //!
 //! ```sh
-//! cargo run --example quickstart                                            # an origin, on port 3000
-//! cargo run --example reverse_proxy -- --origin http://127.0.0.1:3000       # the proxy, on port 8080
-//! curl -i http://127.0.0.1:8080/posts/8                                     # twice, and see Cache-Status
+//! cargo run --example reverse_proxy -- --origin http://127.0.0.1:3000
+//! curl -i http://127.0.0.1:8080/    # twice, and see Cache-Status
 //! ```
+//!
+//! An answer is stored if it says how long it is fresh (`Cache-Control: max-age=60`, say). Those of the
+//! quickstart say `no-cache`, as they are cached there and may be purged there: they pass.
 //!
 //! A request meets, in this order:
 //!

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
-use hyper::header::{HeaderMap, HeaderValue, CONTENT_LENGTH, COOKIE, HOST, MAX_FORWARDS, UPGRADE};
+use hyper::header::{
+    HeaderMap, HeaderName, HeaderValue, CONTENT_LENGTH, COOKIE, HOST, MAX_FORWARDS, UPGRADE,
+};
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use larder::{cache, CacheLayer, CacheService};
@@ -20,6 +22,8 @@ use crate::{hop_by_hop, upgrade};
 
 /// Content from the cache or through it, or the proxy's own.
 pub(crate) type Body = Either<cache::ResponseBody<origin::Body>, Full<Bytes>>;
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 #[derive(Clone)]
 pub(crate) struct Proxy {
@@ -171,12 +175,13 @@ fn count_forwards(request: &mut Request<Incoming>) -> Result<(), Problem> {
 
 /// One line: method, target, status, length, and what the cache did.
 fn log<B>(asked: &str, response: &Response<B>) {
-    let field = |name: &str| {
-        let value = response.headers().get(name);
+    // The last line of a field is the nearest: origins may have caches of their own (RFC 9211 §2).
+    let field = |name: HeaderName| {
+        let value = response.headers().get_all(name).iter().next_back();
         value.and_then(|value| value.to_str().ok()).unwrap_or("-")
     };
     let status = response.status().as_u16();
-    let (length, cache) = (field(CONTENT_LENGTH.as_str()), field("cache-status"));
+    let (length, cache) = (field(CONTENT_LENGTH), field(CACHE_STATUS));
     // Whoever read the log may have gone, and answers go on.
     let _ = writeln!(std::io::stdout(), "{asked} {status} {length} {cache}");
 }

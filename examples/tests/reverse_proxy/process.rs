@@ -71,7 +71,7 @@ fn help_is_on_standard_output() {
 #[test]
 fn each_request_is_logged_with_what_the_cache_did() {
     let origin = Origin::saying(
-        "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nCache-Status: other; hit\r\nContent-Length: 2\r\n\r\nok",
     );
     let proxy = Proxy::before(&origin);
     proxy.get("/a?b");
