@@ -36,7 +36,6 @@ fn bytes_pass_both_ways_until_both_sides_are_done() {
     let proxy = Proxy::before(&origin);
     for _ in 0..2 {
         let mut client = proxy.connect();
-        // The first bytes of the new protocol with the offer, as some clients do not wait.
         client.send(OFFER);
         let answer = client.head();
         assert_eq!(answer.status, 101);
