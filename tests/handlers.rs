@@ -4,9 +4,10 @@
 
 #[path = "support/drive.rs"]
 mod drive;
+#[path = "support/log.rs"]
+mod log;
 mod support;
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -15,6 +16,7 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use http::Request;
 use larder::{Cache, CacheFor, Invalidate, NoStore, Tags};
+use log::Log;
 use support::{read, Answer, MINUTE};
 use tower::ServiceExt;
 
@@ -124,50 +126,6 @@ async fn a_nested_router_s_writes_spoil_the_whole_path() {
     }
 }
 
-/// Collects what is logged on this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-struct Line<'a>(&'a mut String);
-
-impl tracing::field::Visit for Line<'_> {
-    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-        self.0.push_str(&format!("{}={value:?} ", field.name()));
-    }
-}
-
-impl tracing::Subscriber for Log {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        let mut line = format!("{} ", event.metadata().level());
-        event.record(&mut Line(&mut line));
-        self.0.lock().unwrap().push(line);
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
-impl Log {
-    fn warnings(&self) -> Vec<String> {
-        let mut lines = std::mem::take(&mut *self.0.lock().unwrap());
-        lines.retain(|line| line.starts_with("WARN") && line.contains("Invalidate"));
-        lines
-    }
-}
-
 #[tokio::test]
 async fn an_invalidation_that_no_layer_takes_warns_and_says_what_to_add() {
     let log = Log::default();
@@ -175,7 +133,7 @@ async fn an_invalidation_that_no_layer_takes_warns_and_says_what_to_add() {
     let cache = Cache::builder().build().unwrap();
     let app = || Router::new().route("/rename", post(rename));
     ask(&app(), "POST", "/rename").await;
-    let warnings = log.warnings();
+    let warnings = log.warnings_about("Invalidate");
     assert_eq!(warnings.len(), 2, "one for each: {warnings:?}");
     assert!(
         warnings[0].contains(".layer(cache.watch())"),
@@ -184,5 +142,5 @@ async fn an_invalidation_that_no_layer_takes_warns_and_says_what_to_add() {
     ask(&app().layer(cache.watch()), "POST", "/rename").await;
     ask(&app().layer(cache.layer().ttl(MINUTE)), "POST", "/rename").await;
     drop(cache.invalidate_tag("posts"));
-    assert_eq!(log.warnings(), [] as [String; 0]);
+    assert_eq!(log.warnings_about("Invalidate"), [] as [String; 0]);
 }

@@ -62,6 +62,18 @@
 //! `Cache-Control: no-transform` from the handler. Answers that the cache keeps per user are left alone
 //! unless their route names its codings. Padding only slows the attack.
 //!
+//! # Beside other layers
+//!
+//! Every order gives every client the right bytes in a coding that it accepts. What an order costs is
+//! work:
+//!
+//! | this layer stands | what that costs |
+//! | --- | --- |
+//! | around a cache, around the conditional layer | nothing: what the cache has encoded passes, and tags are of what the handler made |
+//! | inside a cache | nothing, since the cache asks for the identity form; with [no codings](crate::cache::CacheBuilder::codings) of its own it stores, and calls the handler for, each `Accept-Encoding` by itself |
+//! | inside the conditional layer | no tags for what is encoded here, and so no 304 ([more](crate::conditional#beside-other-layers)) |
+//! | beside tower-http's compression | nothing: whichever comes first encodes. Where that is tower-http's, strong tags stay on what it changes |
+//!
 //! # Content of requests
 //!
 //! [`DecompressLayer`] decodes what clients send, within limits.

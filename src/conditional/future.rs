@@ -22,7 +22,7 @@ use tower_service::Service;
 
 use super::body::{Reading, ResponseBody};
 use super::layer::{Looking, Route};
-use super::tag;
+use super::{order, tag};
 use crate::clock::Timestamp;
 use crate::policy::precondition::{
     judge_at_origin, preconditions, strip_for_not_modified, Validators, Verdict,
@@ -125,9 +125,11 @@ where
                         return Poll::Ready(Ok(Response::from_parts(parts, body)));
                     };
                     let Some(declared) = examining.length_to_read(&parts, &body) else {
+                        order::look_at_untagged(&parts.headers, &body);
                         let answer = examining.answer(parts, ResponseBody::passed(body));
                         return Poll::Ready(Ok(answer));
                     };
+                    order::look_at_hashed(&parts.headers);
                     Stage::Reading {
                         reading: Reading::new(body, declared),
                         head: Some((parts, examining)),

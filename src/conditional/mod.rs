@@ -65,17 +65,23 @@
 //!
 //! # Beside other layers
 //!
-//! - **Inside a cache** the tag is made once per stored response, and the cache answers conditions by
-//!   itself. Around a cache, what is stored without a tag is hashed for each answer: more work, no
-//!   other result.
-//! - **Inside a compressing layer** it names what the handler made. That layer must weaken the tag,
-//!   since it changes the bytes; tower-http's keeps it strong, so ask for [`weak`](ConditionalLayer::weak)
-//!   ones there. Around such a layer, each coding has a strong tag of its own if its length is known,
-//!   which that of a stream being compressed is not: then there is no tag, and no 304.
+//! Every order gives every client the right bytes, a tag that names them, and 304 for it. What an order
+//! costs is work:
+//!
+//! | this layer stands | what that costs |
+//! | --- | --- |
+//! | inside the cache, inside a compressing layer: `.layer((CompressLayer::new(), cache.layer(), ConditionalLayer::new()))` | nothing: the tag is made once per stored response, of what the handler made; the cache answers conditions and ranges by itself |
+//! | around a cache | every hit is hashed, unless the handler names what it makes; `If-Range` gets the whole |
+//! | around a compressing layer | what is encoded as it streams by has no length, so no tag and no 304, unless the handler names it |
+//! | inside tower-http's compression | that one keeps the strong tag on bytes that it changes: ask for [`weak`](ConditionalLayer::weak) ones |
+//!
+//! The second and the third are seldom meant: the first answer that shows one of them logs a warning,
+//! once per process.
 
 mod body;
 mod future;
 mod layer;
+mod order;
 mod service;
 mod tag;
 

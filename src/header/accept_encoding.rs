@@ -22,6 +22,7 @@ pub enum Coding {
 
 impl Coding {
     /// Every coding there is, with or without the feature that makes it.
+    #[cfg(test)]
     pub(crate) const ALL: [Self; 3] = [Self::Brotli, Self::Zstd, Self::Gzip];
 
     /// The token that stands in `Content-Encoding` (RFC 9110 §8.4).

@@ -20,7 +20,6 @@
 //! | [`structured`] | structured dictionaries and lists | RFC 9651 |
 
 #[cfg(feature = "compress")]
-#[allow(dead_code, reason = "the rooms that use it follow")]
 pub(crate) mod accept_encoding;
 pub(crate) mod cache_control;
 pub(crate) mod date;
@@ -41,4 +40,70 @@ pub(crate) fn first_line<'a>(name: &HeaderName, headers: &'a HeaderMap) -> Optio
         .iter()
         .find(|(other, _)| *other == name)
         .map(|(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{ACCEPT, VARY};
+
+    use super::*;
+
+    /// A stranger may send as much as the server takes. Each of these lines takes some hundredths of a
+    /// second; what is quadratic in their length would take a minute, or with few members seconds.
+    #[test]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a bound on time is measured by a clock"
+    )]
+    fn long_lines_are_read_in_the_time_of_their_length() {
+        const LENGTH: usize = 256 << 10;
+        let repeated = [
+            "a",
+            ",",
+            "\"",
+            "\\",
+            "\"\\",
+            "a,",
+            "a=\"b\",",
+            "\"a\",",
+            "W/\"a",
+            "\"a",
+            "a;b=c;",
+            "(",
+            "a b",
+            "no-cache=\"a\",",
+            "gzip;q=0,",
+            "a=(b c);d,",
+            " \t",
+            "1",
+            "a=1;",
+        ];
+        let names = (0..LENGTH / 7).map(|n| format!("n{n:05},"));
+        let lines = repeated.map(|piece| piece.repeat(LENGTH / piece.len()));
+        for line in lines.into_iter().chain([names.collect()]) {
+            let start = std::time::Instant::now();
+            // A structured field must not end in a comma.
+            let line = line.strip_suffix(',').unwrap_or(&line);
+            let value = HeaderValue::from_str(line).unwrap();
+            let headers = HeaderMap::from_iter([(VARY, value.clone()), (ACCEPT, value.clone())]);
+            list::members(value.as_bytes()).for_each(drop);
+            cache_control::CacheControl::parse([&value]);
+            targeted::parse([&value]);
+            structured::parse_list([&value]);
+            date::parse(value.as_bytes(), 0);
+            entity_tag::EntityTag::parse(value.as_bytes());
+            entity_tag::listed([&value]).for_each(drop);
+            vary::Vary::parse(&headers);
+            let selecting = vary::selecting_value(&ACCEPT, &headers);
+            assert!(vary::selecting_value_matches(
+                &ACCEPT,
+                &headers,
+                selecting.as_deref()
+            ));
+            #[cfg(feature = "compress")]
+            accept_encoding::AcceptEncoding::default().read(value.as_bytes());
+            let took = start.elapsed();
+            assert!(took.as_secs() < 2, "{took:?} for {}…", &line[..16]);
+        }
+    }
 }

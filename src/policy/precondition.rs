@@ -229,6 +229,8 @@ pub(crate) fn strip_for_not_modified(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Sun, 06 Nov 1994 08:49:37 GMT.
@@ -575,5 +577,64 @@ mod tests {
         let mut dated = fields(&[("last-modified", SAME), ("content-type", "a/b")]);
         strip_for_not_modified(&mut dated);
         assert_eq!(dated, fields(&[("last-modified", SAME)]));
+    }
+
+    /// Whatever a stranger writes, and what nearly is a tag or a date.
+    fn value() -> impl Strategy<Value = HeaderValue> {
+        let any_bytes = prop::collection::vec(any::<u8>(), 0..40);
+        let nearly = prop::sample::select(vec![SAME, AFTER, "\"a\"", "W/\"a\", ", "*", "\"a"]);
+        let nearly = prop::collection::vec(nearly, 1..3).prop_map(|parts| parts.concat());
+        let bytes = prop_oneof![any_bytes, nearly.prop_map(String::into_bytes)];
+        bytes.prop_filter_map("no field value", |bytes| {
+            HeaderValue::from_bytes(&bytes).ok()
+        })
+    }
+
+    fn some_fields() -> impl Strategy<Value = HeaderMap> {
+        let names = [&PRECONDITIONS[..], &[header::IF_RANGE, header::RANGE]].concat();
+        let field = (prop::sample::select(names), value());
+        prop::collection::vec(field, 0..6).prop_map(|fields| {
+            fields
+                .into_iter()
+                .fold(HeaderMap::new(), |mut headers, (name, value)| {
+                    headers.append(name, value);
+                    headers
+                })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_judged_and_304_is_for_reading_alone(
+            method in prop::sample::select(vec!["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "X"]),
+            request in some_fields(),
+            etag in value(),
+            modified in value(),
+            now: i64,
+        ) {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let response = HeaderMap::from_iter([
+                (header::ETAG, etag),
+                (header::LAST_MODIFIED, modified.clone()),
+                (header::DATE, modified),
+            ]);
+            let current = Validators::read(&response, now);
+            range_holds(&request, &current, now);
+            let verdict = judge_at_origin(&method, &request, Some(&current), now);
+            let reads = matches!(method.as_str(), "GET" | "HEAD");
+            prop_assert!(reads || verdict != NotModified);
+            prop_assert_eq!(judge_at_origin(&method, &request, None, now) == NotModified, false);
+            match preconditions(&method, &request) {
+                None => prop_assert_eq!(verdict, Proceed),
+                Some(kept) => {
+                    let by_them = judge_at_origin(&method, &kept, Some(&current), now);
+                    prop_assert_eq!(by_them, verdict, "nothing else counts");
+                }
+            }
+            if reads {
+                let at_cache = judge_at_cache(&method, &request, &current, now, now);
+                prop_assert_ne!(at_cache, PreconditionFailed);
+            }
+        }
     }
 }

@@ -254,6 +254,36 @@ mod tests {
 
     proptest! {
         #[test]
+        fn any_bytes_ask_for_parts_that_are_there_and_not_for_many(
+            lines in prop::collection::vec(
+                prop_oneof![
+                    prop::collection::vec(any::<u8>(), 0..40),
+                    "(bytes|BYTES|lines)?=?[0-9 ,-]{0,60}".prop_map(String::into_bytes),
+                    (1..40_u64, 0..200_u64).prop_map(|(count, apart)| {
+                        let range = |n| format!("{0}-{0}", n * apart);
+                        let ranges: Vec<_> = (0..count).map(range).collect();
+                        format!("bytes={}", ranges.join(",")).into_bytes()
+                    }),
+                ],
+                0..3,
+            ),
+            length: u64,
+        ) {
+            let mut headers = HeaderMap::new();
+            for line in &lines {
+                if let Ok(line) = HeaderValue::from_bytes(line) {
+                    headers.append(header::RANGE, line);
+                }
+            }
+            is_in_bytes(&headers);
+            if let Asked::Parts(parts) = asked(&headers, length) {
+                prop_assert!((1..=MOST).contains(&parts.len()));
+                prop_assert!(parts.iter().all(|part| part.start < part.end && part.end <= length));
+                prop_assert!(is_in_bytes(&headers));
+            }
+        }
+
+        #[test]
         fn parts_lie_within_the_body_and_cover_exactly_what_was_asked_for_or_a_little_more(
             specs in prop::collection::vec((0_u64..600, 0_u64..600), 1..8),
             length in 0_u64..500,

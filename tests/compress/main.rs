@@ -9,5 +9,6 @@ mod codings;
 mod answers;
 mod cached;
 mod parts;
+mod properties;
 mod requests;
 mod streams;

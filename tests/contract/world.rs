@@ -149,7 +149,7 @@ where
 
 /// Stores are done in the background; this one was made by a refresh, and nobody can be asked for it.
 pub(crate) async fn landed() {
-    tokio::time::sleep(LONG / 100).await;
+    tokio::time::sleep(LONG / 20).await;
 }
 
 /// Waits until it happens.

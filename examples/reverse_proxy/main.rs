@@ -1,0 +1,177 @@
+//! A caching reverse proxy: HTTP/1.1 and HTTP/2 (cleartext, by prior knowledge) in, HTTP/1.1 out.
+//!
+//! ```sh
+//! cargo run --example reverse_proxy -- --origin http://127.0.0.1:3000
+//! curl -i http://127.0.0.1:8080/    # twice, and see Cache-Status
+//! ```
+//!
+//! An answer is stored if it says how long it is fresh (`Cache-Control: max-age=60`, say). Those of the
+//! quickstart say `no-cache`, as they are cached there and may be purged there: they pass.
+//!
+//! A request meets, in this order:
+//!
+//! 1. [`proxy`]: refuses what two readers could understand in two ways, removes what was meant for
+//!    this connection alone ([`hop_by_hop`]), and names the host in one place.
+//! 2. larder's cache: answers, or goes on. It is the layer that a service wears around its routes, here
+//!    around a client ([`cache_layer`]).
+//! 3. [`origin`]: asks the origin, once, and makes a 502 or 504 ([`problem`]) of what goes wrong.
+//!
+//! Bodies stream both ways; a copy is kept on the way of those that may be stored. Interim answers
+//! (103 and its like) pass as they arrive ([`informational`]), and connections that become
+//! WebSockets are handed over ([`upgrade`]). One line on standard output tells of each request.
+//!
+//! Fields pass as they came, but for those of one connection and `Via`. `Forwarded` and
+//! `X-Forwarded-For` are not added: an origin that wants them is better told by who knows the
+//! network, and a client's own would have to be trusted or removed.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "a program for the terminal says there where it listens"
+)]
+
+mod flags;
+mod hop_by_hop;
+mod informational;
+mod origin;
+mod problem;
+mod proxy;
+mod upgrade;
+
+use std::pin::pin;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use larder::{Cache, CacheLayer, Redis};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+
+use crate::flags::{Flags, Profile, Refusal, USAGE};
+use crate::informational::{Informing, Interim};
+use crate::origin::Origin;
+use crate::proxy::Proxy;
+
+/// How long requests under way may take to end after the proxy was asked to stop.
+const PARTING: Duration = Duration::from_secs(10);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let flags = match Flags::parse(std::env::args().skip(1)) {
+        Ok(flags) => flags,
+        Err(Refusal::HelpWanted) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(Refusal::Mistake(problem)) => {
+            eprintln!("{problem}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match serve(flags).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is cached, and how. There are no routes: responses say themselves how long they are fresh.
+/// Codings are the origin's, stored as they came.
+fn cache_layer(cache: &Cache, profile: Profile) -> CacheLayer {
+    let layer = cache.layer().codings([]);
+    match profile {
+        Profile::Safe => layer,
+        Profile::Rfc9111 => layer.ignore_cookies(["*"]),
+    }
+}
+
+/// In memory alone, or in memory and in the Redis that all proxies share.
+fn cache(redis: Option<&Redis>) -> Result<Cache, String> {
+    let cache = match redis {
+        Some(redis) => Cache::builder().redis(redis.clone()),
+        None => Cache::builder(),
+    };
+    cache.build().map_err(|e| e.to_string())
+}
+
+async fn serve(flags: Flags) -> Result<(), String> {
+    let redis = flags.redis.as_deref().map(Redis::open).transpose();
+    let redis = redis.map_err(|e| format!("--redis: {e}"))?;
+    let cache = cache(redis.as_ref())?;
+    let listener = TcpListener::bind(flags.listen)
+        .await
+        .map_err(|e| format!("--listen: cannot listen on {}: {e}", flags.listen))?;
+    let address = listener.local_addr().map_err(|e| e.to_string())?;
+    if let Some(redis) = &redis {
+        // Not needed: it is so that the first request finds it there.
+        redis.connected(Duration::from_secs(1)).await;
+    }
+    let origin = Origin::new(flags.origin.clone(), flags.timeout);
+    let layer = cache_layer(&cache, flags.profile);
+    let proxy = Proxy::new(&layer, flags.origin, origin);
+    println!("listening on http://{address}");
+
+    let connections = GracefulShutdown::new();
+    let mut stop = pin!(asked_to_stop());
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let watcher = connections.watcher();
+                tokio::spawn(serve_connection(stream, proxy.clone(), watcher));
+            }
+            // Of one connection, or for want of file descriptors: others may end meanwhile.
+            Err(_) => sleep(Duration::from_millis(10)).await,
+        }
+    }
+    drop(listener);
+    let in_time = timeout(PARTING, connections.shutdown()).await.is_ok();
+    if !in_time {
+        eprintln!("stopped while requests were under way");
+    }
+    // What Redis has not heard yet, nobody could tell it later.
+    if !cache.flush(Duration::from_secs(1)).await {
+        eprintln!("stopped while other proxies have not heard of all invalidations");
+    }
+    Ok(())
+}
+
+async fn serve_connection(stream: TcpStream, proxy: Proxy, watcher: Watcher) {
+    // Parts of a body go out as they come.
+    let _ = stream.set_nodelay(true);
+    let interim = Interim::default();
+    let io = TokioIo::new(Informing::new(stream, interim.clone()));
+    let service = service_fn(move |request| proxy.clone().answer(request, interim.clone()));
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new());
+    server.http2().timer(TokioTimer::new());
+    let connection = server.serve_connection_with_upgrades(io, service);
+    // An error here is the client's, who has gone or has been told.
+    let _ = watcher.watch(connection.into_owned()).await;
+}
+
+/// Ctrl-c, or SIGTERM, by which supervisors stop a service.
+async fn asked_to_stop() {
+    let interrupted = async {
+        let _ = tokio::signal::ctrl_c().await;
+    };
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{signal, SignalKind};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                () = interrupted => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    interrupted.await;
+}

@@ -1,0 +1,175 @@
+//! What is behind the cache: the origin, asked over HTTP/1.1.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::combinators::MapFrame;
+use http_body_util::{BodyExt, Either, Full};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{HeaderMap, HeaderValue, UPGRADE, VIA};
+use hyper::http::uri::{Authority, Parts, Scheme};
+use hyper::{Request, Response, StatusCode, Uri, Version};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, ResponseFuture};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::timeout;
+use tower::Service;
+
+use crate::problem::Problem;
+use crate::{hop_by_hop, informational, upgrade};
+
+/// Content that came from the origin, or says why there is none.
+pub(crate) type Body = Either<Incoming, Full<Bytes>>;
+
+/// Content on its way to the origin, which tells when a part of it has gone.
+type Upload = MapFrame<Incoming, Box<dyn FnMut(Frame<Bytes>) -> Frame<Bytes> + Send>>;
+
+/// A service that asks the origin, once per request. It never fails: what goes wrong is a 502 or a
+/// 504, so that the cache may answer with a stale response in its place.
+#[derive(Clone)]
+pub(crate) struct Origin {
+    client: Client<HttpConnector, Upload>,
+    authority: Authority,
+    patience: Duration,
+}
+
+impl Origin {
+    /// `patience`: how long it may take from the end of a request to the head of its answer.
+    pub(crate) fn new(authority: Authority, patience: Duration) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            // Servers close idle connections after five seconds or more. A request that meets the
+            // close on its way is lost, so they are not kept for as long.
+            .pool_idle_timeout(Duration::from_secs(4))
+            // This sends again only what was never written: the pooled connection had gone before.
+            // What was written may have been acted on, so it is never sent twice, though RFC 9110
+            // §9.2.2 would allow it for idempotent methods.
+            .retry_canceled_requests(true)
+            // Host is forwarded as it came.
+            .set_host(false)
+            .build(connector);
+        Self {
+            client,
+            authority,
+            patience,
+        }
+    }
+
+    async fn forward(self, request: Request<Incoming>) -> Response<Body> {
+        match self.exchange(request).await {
+            Ok(response) => response.map(Either::Left),
+            Err(problem) => problem.into_response().map(Either::Right),
+        }
+    }
+
+    async fn exchange(self, request: Request<Incoming>) -> Result<Response<Incoming>, Problem> {
+        let upgrades = request.headers().contains_key(UPGRADE);
+        let (request, uploading) = self.outbound(request)?;
+        let mut answer = self.client.request(request);
+        let response = self.await_head(&mut answer, &uploading).await?;
+        inbound(response, upgrades)
+    }
+
+    /// Waits for the head of the answer, for as long as content goes out, and `patience` beyond.
+    async fn await_head(
+        &self,
+        answer: &mut ResponseFuture,
+        uploading: &AtomicBool,
+    ) -> Result<Response<Incoming>, Problem> {
+        loop {
+            match timeout(self.patience, &mut *answer).await {
+                Ok(answered) => return answered.map_err(|failure| Problem::of(&failure)),
+                Err(_) if uploading.swap(false, Ordering::Relaxed) => {}
+                Err(_) => return Err(Problem::timeout()),
+            }
+        }
+    }
+
+    /// A request as it goes out, and whether some of its content did since that was last asked.
+    fn outbound(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<(Request<Upload>, Arc<AtomicBool>), Problem> {
+        let uploading = Arc::new(AtomicBool::new(false));
+        let (mut parts, body) = request.into_parts();
+        let informed = parts.extensions.remove::<informational::Sender>();
+
+        let mut target = Parts::default();
+        target.scheme = Some(Scheme::HTTP);
+        target.authority = Some(self.authority.clone());
+        target.path_and_query = parts.uri.path_and_query().cloned();
+        parts.uri = Uri::from_parts(target)
+            .map_err(|_| Problem::bad_request("the target of the request has no path"))?;
+        parts.version = Version::HTTP_11;
+
+        let moved = Arc::clone(&uploading);
+        let body = body.map_frame(Box::new(move |frame| {
+            moved.store(true, Ordering::Relaxed);
+            frame
+        }) as Box<_>);
+        let mut request = Request::from_parts(parts, body);
+        if let Some(informed) = informed {
+            hyper::ext::on_informational(&mut request, move |head| {
+                informed.send(head.status(), head.headers());
+            });
+        }
+        Ok((request, uploading))
+    }
+}
+
+/// An answer as the cache, and the client, may see it.
+fn inbound(
+    mut response: Response<Incoming>,
+    upgrades: bool,
+) -> Result<Response<Incoming>, Problem> {
+    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if switches && !upgrades {
+        return Err(Problem::broken("the origin changes the protocol unasked"));
+    }
+    let version = response.version();
+    let headers = response.headers_mut();
+    hop_by_hop::settle_framing(headers)
+        .map_err(|_| Problem::broken("the origin's answer has no certain length"))?;
+    let protocol = headers.get(UPGRADE).filter(|_| switches).cloned();
+    hop_by_hop::remove(headers);
+    if let Some(protocol) = protocol {
+        upgrade::offer(headers, protocol);
+    }
+    append_via(headers, version);
+    *response.version_mut() = Version::HTTP_11;
+    Ok(response)
+}
+
+/// Adds this proxy to those a message came through (RFC 9110 §7.6.3): the version is the one it was
+/// received in.
+pub(crate) fn append_via(headers: &mut HeaderMap, received: Version) {
+    let via = match received {
+        Version::HTTP_2 => "2 larder",
+        Version::HTTP_10 => "1.0 larder",
+        _ => "1.1 larder",
+    };
+    headers.append(VIA, HeaderValue::from_static(via));
+}
+
+impl Service<Request<Incoming>> for Origin {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let answer = self.clone().forward(request);
+        Box::pin(async { Ok(answer.await) })
+    }
+}

@@ -1,0 +1,31 @@
+//! The reverse proxy as clients and origins meet it: the program is started between an origin that a
+//! test scripts and a client that writes and reads bytes.
+//!
+//! `cargo test` builds the examples; with `cargo test --test reverse_proxy`, build it first.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test program uses the part of the support it needs"
+)]
+
+#[path = "../../reverse_proxy/hop_by_hop.rs"]
+mod hop_by_hop;
+#[path = "../../reverse_proxy/informational.rs"]
+mod informational;
+#[path = "../../../tests/support/server.rs"]
+mod server;
+
+mod bodies;
+mod broken;
+mod caching;
+mod client;
+mod forwarding;
+mod http2;
+mod interim;
+mod origin;
+mod process;
+mod proxy;
+mod requests;
+mod upgrades;
+mod writing;
