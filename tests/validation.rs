@@ -215,18 +215,170 @@ async fn a_client_that_holds_the_confirmed_response_gets_304() {
 }
 
 #[tokio::test]
-async fn a_304_about_what_the_client_holds_is_the_clients() {
+async fn the_cache_asks_about_what_it_has_and_not_for_the_client() {
     let (cache, clock) = cache();
     let layer = route(&cache);
     let resource = Resource::new("first", TAGGED, &[]);
     ask(&layer, &resource, &[]).await;
     clock.advance(11 * SECOND);
-    resource.becomes("second", &[("etag", "\"b\"")], &[("etag", "\"b\"")]);
-    let answer = ask(&layer, &resource, &[("if-none-match", "\"b\"")]).await;
+    resource.becomes("second", &[("etag", "\"b\"")], &[]);
+    let held = &[("if-none-match", "\"b\""), ("if-modified-since", MODIFIED)];
+    let answer = ask(&layer, &resource, held).await;
+    assert_eq!(resource.was_asked("if-none-match"), "\"a\"");
+    assert_eq!(resource.was_asked("if-modified-since"), "");
+    assert_eq!((answer.status, answer.text()), (200, "second"));
+    let answer = ask(&layer, &resource, held).await;
+    assert_eq!((answer.status, answer.is_hit()), (304, true));
+}
+
+/// Answers 304 with these fields to every question.
+fn confirming(fields: Fields) -> Origin {
+    Origin::new(move |request| {
+        let asks = ["if-none-match", "if-modified-since"];
+        let asked = asks
+            .iter()
+            .any(|name| request.headers().contains_key(*name));
+        assert!(asked, "nothing was asked");
+        let mut response = status(304);
+        for (name, value) in fields {
+            response.headers_mut().append(*name, value.parse().unwrap());
+        }
+        response
+    })
+}
+
+#[tokio::test]
+async fn a_304_that_names_another_response_makes_nothing_fresh_and_reaches_who_holds_that_alone() {
+    let (cache, clock) = cache();
+    let layer = route(&cache);
+    let resource = Resource::new("first", TAGGED, &[]);
+    ask(&layer, &resource, &[]).await;
+    clock.advance(11 * SECOND);
+    let other = confirming(&[("etag", "\"b\"")]);
+    for _ in 0..2 {
+        let answer = send(&layer, &other, get("/", &[])).await;
+        assert_eq!((answer.status, answer.text()), (200, "first"));
+        assert!(
+            !answer.decision().contains("stored"),
+            "{}",
+            answer.decision()
+        );
+        assert_eq!(answer.field("etag"), "\"a\"");
+    }
+    let answer = send(&layer, &other, get("/", &[("if-none-match", "\"b\"")])).await;
     assert_eq!((answer.status, answer.text()), (304, ""));
-    assert_eq!(resource.was_asked("if-none-match"), "\"a\", \"b\"");
+    assert!(!answer.is_hit());
+}
+
+#[tokio::test]
+async fn a_304_never_loosens_what_a_response_varies_on() {
+    let (cache, clock) = cache();
+    let layer = route(&cache);
+    let fields = &[("etag", "\"a\""), ("vary", "accept-language")];
+    let resource = Resource::new("deutsch", fields, &[("vary", "origin")]);
+    let asking = |language| [("accept-language", language)];
+    ask(&layer, &resource, &asking("de")).await;
+    clock.advance(11 * SECOND);
+    ask(&layer, &resource, &asking("de")).await;
+    let answer = ask(&layer, &resource, &asking("de")).await;
+    assert!(answer.is_hit());
+    assert_eq!(answer.field("vary"), "accept-language, origin");
+    resource.becomes("english", &[("vary", "accept-language")], &[]);
+    let answer = ask(&layer, &resource, &asking("en")).await;
+    assert_eq!((answer.text(), answer.is_hit()), ("english", false));
+}
+
+#[tokio::test]
+async fn nothing_holds_for_longer_by_being_confirmed() {
+    let (cache, clock) = cache();
+    let long = Duration::from_secs(3600);
+    let minute = larder::ClientCache::public(MINUTE);
+    let rows: [(CacheLayer, Fields); 3] = [
+        (
+            cache.layer().ttl(long).client(minute),
+            &[("etag", "\"a\""), ("cache-control", "public, max-age=60")],
+        ),
+        (
+            cache
+                .layer()
+                .ttl(long)
+                .per_user(user::from_header("x-user")),
+            &[
+                ("etag", "\"a\""),
+                ("cdn-cache-control", "max-age=60"),
+                ("cache-control", "max-age=9999"),
+            ],
+        ),
+        (
+            cache.layer().ttl(long).status_ttl(200, MINUTE),
+            &[("etag", "\"a\"")],
+        ),
+    ];
+    for (n, (layer, fields)) in rows.into_iter().enumerate() {
+        let resource = Resource::new("first", fields, &[]);
+        let uri = format!("/{n}");
+        let asking = || get(&uri, &[("x-user", "ada")]);
+        send(&layer, &resource.origin(), asking()).await;
+        for _ in 0..2 {
+            clock.advance(MINUTE);
+            let answer = send(&layer, &resource.origin(), asking()).await;
+            assert_eq!(
+                answer.decision(),
+                "fwd=stale; fwd-status=304; stored",
+                "{n}"
+            );
+            let answer = send(&layer, &resource.origin(), asking()).await;
+            assert_eq!(answer.decision(), "hit; ttl=60", "{n}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn fields_about_the_content_of_a_304_are_not_about_the_stored_one() {
+    let (cache, clock) = cache();
+    let layer = route(&cache);
+    let fields = &[
+        ("last-modified", MODIFIED),
+        ("content-type", "application/json"),
+    ];
+    let resource = Resource::new(
+        "{}",
+        fields,
+        &[
+            ("content-type", "text/plain"),
+            ("repr-digest", "x"),
+            ("etag", "\"x\""),
+        ],
+    );
+    ask(&layer, &resource, &[]).await;
+    clock.advance(11 * SECOND);
+    ask(&layer, &resource, &[]).await;
     let answer = ask(&layer, &resource, &[]).await;
-    assert_eq!((answer.text(), answer.is_hit()), ("second", false));
+    assert_eq!(answer.decision(), "hit; ttl=10");
+    assert_eq!(answer.field("content-type"), "application/json");
+    assert_eq!(
+        (answer.field("repr-digest"), answer.field("etag")),
+        (String::new(), String::new())
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_success_is_not_asked_about() {
+    let (cache, clock) = cache();
+    let layer = route(&cache).not_found_ttl(SECOND);
+    let missing = Origin::new(|request| {
+        assert!(!request.headers().contains_key("if-modified-since"));
+        let mut response = status(404);
+        response
+            .headers_mut()
+            .insert("last-modified", MODIFIED.parse().unwrap());
+        response
+    });
+    for _ in 0..2 {
+        let answer = send(&layer, &missing, get("/", &[])).await;
+        assert_eq!(answer.status, 404);
+        clock.advance(2 * SECOND);
+    }
 }
 
 #[tokio::test]

@@ -95,7 +95,10 @@ impl Call {
             return Ok(response);
         }
         let (mut parts, body) = answered?;
-        if let Some(validated) = validated.filter(|_| parts.status == StatusCode::NOT_MODIFIED) {
+        let is_304 = parts.status == StatusCode::NOT_MODIFIED;
+        let answered = validated
+            .filter(|asked| is_304 && asked.is_answered_by(&parts.headers, &filing.request));
+        if let Some(validated) = answered {
             return Ok(self.confirmed(validated, parts, filing, tags_complete, request_time));
         }
         if method == Method::HEAD {

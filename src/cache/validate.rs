@@ -31,7 +31,9 @@ use crate::policy::key::Class;
 use crate::policy::profile::Profile;
 use crate::policy::stored::{StoredResponse, Times};
 use crate::policy::storing::Terms;
-use crate::policy::validation::{freshened, is_strong, names_a_lifetime, Asked, Confirms};
+use crate::policy::validation::{
+    freshened, is_strong, is_the_clients, names_a_lifetime, Asked, Confirms,
+};
 use crate::store::interned;
 use crate::store::invalidation::Validity;
 
@@ -115,10 +117,9 @@ impl Call {
         if !is_stored {
             // They are this client's, and no stored response has them.
             answer.headers_mut().remove(header::SET_COOKIE);
-            let cookies = cookies
-                .into_iter()
-                .map(|cookie| (header::SET_COOKIE, cookie));
-            cookies.for_each(|(name, cookie)| drop(answer.headers_mut().append(name, cookie)));
+            for cookie in cookies {
+                answer.headers_mut().append(header::SET_COOKIE, cookie);
+            }
         }
         answer
     }
@@ -201,6 +202,14 @@ impl Validated {
         if let Some(asked) = asked(&self.0) {
             asked.put_to(profile, request);
         }
+    }
+}
+
+impl Validated {
+    /// Whether a 304 with these fields answers the question about it; otherwise its client has it as it is.
+    pub(super) fn is_answered_by(&self, not_modified: &HeaderMap, request: &HeaderMap) -> bool {
+        let about = asked(&self.0).map(|asked| asked.confirmed_by(not_modified));
+        about == Some(Confirms::Stored) || !is_the_clients(request, not_modified)
     }
 }
 

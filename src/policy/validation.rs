@@ -6,7 +6,7 @@ use http::response;
 use super::precondition::stays_when_not_modified;
 use super::profile::Profile;
 use crate::header::date;
-use crate::header::entity_tag::EntityTag;
+use crate::header::entity_tag::{self, EntityTag};
 
 /// What a stored response can be asked about by.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +108,16 @@ pub(crate) fn freshened(
         }
     }
     stored
+}
+
+/// Whether a 304 names what the client holds, by its own `If-None-Match`, so that it can have it as it is.
+pub(crate) fn is_the_clients(request: &HeaderMap, not_modified: &HeaderMap) -> bool {
+    let said = not_modified.get(header::ETAG);
+    let said = said.and_then(|value| EntityTag::parse(value.as_bytes()));
+    said.is_some_and(|said| {
+        let lines = request.get_all(header::IF_NONE_MATCH);
+        entity_tag::listed(lines).any(|held| held.matches_weakly(said))
+    })
 }
 
 /// Whether a 304 says itself for how long it holds.
