@@ -84,6 +84,7 @@ pub use coding::Coding;
 pub use compress::CompressLayer;
 pub use conditional::ConditionalLayer;
 pub use error::{ConfigError, KeyError};
+pub use policy::bucket::Quota;
 pub use policy::decision::{Decision, Forward, Reason};
 
 /// The README's example, compiled.

@@ -4,6 +4,8 @@
 //! a bare `bool`: [`decision`] holds the reasons, which feed `Cache-Status`, `tracing`, the counters
 //! and the tests alike.
 
+#[allow(dead_code, reason = "the limiter that uses it follows")]
+pub(crate) mod bucket;
 pub(crate) mod decision;
 #[cfg(feature = "compress")]
 pub(crate) mod encoding;
