@@ -35,8 +35,9 @@ pub enum Key<'a> {
 }
 
 impl Key<'_> {
-    /// What is hashed: no two keys feed the same bytes.
-    pub(super) fn feed(&self, feed: &mut dyn FnMut(&[u8])) {
+    /// What is hashed: no two keys feed the same bytes. Read from the end, what was fed says what it is.
+    #[inline]
+    pub(super) fn feed<F: FnMut(&[u8])>(&self, feed: &mut F) {
         match self {
             Self::Everyone => feed(&[0]),
             Self::Address(address) => {
@@ -45,25 +46,42 @@ impl Key<'_> {
                     IpAddr::V6(address) => address,
                 };
                 let mut bytes = [1; 17];
-                bytes[1..].copy_from_slice(&address.octets());
+                bytes[..16].copy_from_slice(&address.octets());
                 feed(&bytes);
             }
             Self::Name(name) => {
-                let mut head = [2; 9];
-                head[1..].copy_from_slice(&(name.len() as u64).to_be_bytes());
-                feed(&head);
                 feed(name);
+                feed(&[2]);
             }
             Self::All(parts) => {
-                let mut head = [3; 9];
-                head[1..].copy_from_slice(&(parts.len() as u64).to_be_bytes());
-                feed(&head);
-                parts.iter().for_each(|part| part.feed(feed));
+                for part in parts {
+                    let mut length = 0_u64;
+                    part.feed(&mut |bytes: &[u8]| length += bytes.len() as u64);
+                    part.feed_dyn(feed);
+                    feed(&length.to_be_bytes());
+                }
+                feed(&(parts.len() as u64).to_be_bytes());
+                feed(&[3]);
             }
         }
     }
 
-    /// Every address and every name of it, as texts.
+    /// The same for a part of a key, through a pointer: or types would nest without end.
+    fn feed_dyn(&self, feed: &mut dyn FnMut(&[u8])) {
+        self.feed(&mut |bytes: &[u8]| feed(bytes));
+    }
+
+    /// The same, borrowing nothing.
+    pub(super) fn into_owned(self) -> Key<'static> {
+        match self {
+            Self::Everyone => Key::Everyone,
+            Self::Address(address) => Key::Address(address),
+            Self::Name(name) => Key::Name(Cow::Owned(name.into_owned())),
+            Self::All(parts) => Key::All(parts.into_iter().map(Key::into_owned).collect()),
+        }
+    }
+
+    /// Whether one of its parts passes a test.
     pub(super) fn any(&self, test: &mut dyn FnMut(&Self) -> bool) -> bool {
         match self {
             Self::All(parts) => parts.iter().any(|part| part.any(test)),

@@ -69,15 +69,13 @@ impl Buckets {
         change: impl Fn(Bucket) -> (Bucket, T),
     ) -> T {
         let fingerprint = hash.max(1);
-        let places = self.places(fingerprint);
         loop {
-            let Some((set, way)) = self.find(places, fingerprint) else {
-                if let Some(told) = self.place(places, fingerprint, now, &change) {
-                    return told;
-                }
-                continue;
+            let found = self.find(fingerprint);
+            let told = match found {
+                Some((set, way)) => set.try_change(way, fingerprint, &change),
+                None => self.place(fingerprint, now, &change),
             };
-            if let Some(told) = self.sets[set].try_change(way, fingerprint, &change) {
+            if let Some(told) = told {
                 return told;
             }
         }
@@ -100,32 +98,41 @@ impl Buckets {
     }
 
     #[inline]
-    fn places(&self, fingerprint: u64) -> [usize; 2] {
-        let reduce = |hash: u64| {
-            let place = (u128::from(hash) * self.sets.len() as u128) >> 64;
-            usize::try_from(place).unwrap_or(0)
-        };
-        // Any odd constant with well-spread bits: the second place must not follow from the first.
-        let mixed = fingerprint
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            .rotate_left(32);
-        let first = reduce(fingerprint);
-        let second = reduce(mixed.wrapping_mul(0xD6E8_FEB8_6659_FD93));
-        [first, second]
+    fn first(&self, fingerprint: u64) -> usize {
+        self.reduced(fingerprint)
+    }
+
+    /// Must not follow from the first.
+    #[inline]
+    fn second(&self, fingerprint: u64) -> usize {
+        // Odd constants with well-spread bits.
+        let mixed = fingerprint.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.reduced(mixed.rotate_left(32).wrapping_mul(0xD6E8_FEB8_6659_FD93))
     }
 
     #[inline]
-    fn find(&self, places: [usize; 2], fingerprint: u64) -> Option<(usize, usize)> {
-        places
-            .into_iter()
-            .find_map(|set| Some((set, self.sets[set].way_of(fingerprint)?)))
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "less than the number of sets"
+    )]
+    fn reduced(&self, hash: u64) -> usize {
+        ((u128::from(hash) * self.sets.len() as u128) >> 64) as usize
+    }
+
+    #[inline]
+    fn find(&self, fingerprint: u64) -> Option<(&Set, usize)> {
+        let set = &self.sets[self.first(fingerprint)];
+        if let Some(way) = set.way_of(fingerprint) {
+            return Some((set, way));
+        }
+        let set = &self.sets[self.second(fingerprint)];
+        Some((set, set.way_of(fingerprint)?))
     }
 
     /// Gives a key a slot with what `change` makes of a full bucket; `None` if another thread was faster.
     #[cold]
     fn place<T>(
         &self,
-        places: [usize; 2],
         fingerprint: u64,
         now: Moment,
         change: impl Fn(Bucket) -> (Bucket, T),
@@ -134,8 +141,9 @@ impl Buckets {
         if bucket == Bucket::default() {
             return Some(told);
         }
+        let places = [self.first(fingerprint), self.second(fingerprint)];
         let _locked = self.lock(places);
-        if self.find(places, fingerprint).is_some() {
+        if self.find(fingerprint).is_some() {
             return None;
         }
         // Fails only against takers of the slot that was chosen, who then made it a worse choice.
@@ -190,13 +198,8 @@ impl Buckets {
 impl Set {
     #[inline]
     fn way_of(&self, fingerprint: u64) -> Option<usize> {
-        // All eight, without a branch for each: they lie in one cache line.
-        let mut found = 0_u32;
-        for (way, slot) in self.fingerprints.iter().enumerate() {
-            let same = slot.load(Acquire) == fingerprint;
-            found |= u32::from(same) << way;
-        }
-        (found != 0).then(|| found.trailing_zeros() as usize)
+        let is_it = |slot: &AtomicU64| slot.load(Acquire) == fingerprint;
+        self.fingerprints.iter().position(is_it)
     }
 
     /// The slot whose bucket was or will be full first, and how many are full now.
