@@ -53,22 +53,8 @@ impl Key<'_> {
                 feed(name);
                 feed(&[2]);
             }
-            Self::All(parts) => {
-                for part in parts {
-                    let mut length = 0_u64;
-                    part.feed(&mut |bytes: &[u8]| length += bytes.len() as u64);
-                    part.feed_dyn(feed);
-                    feed(&length.to_be_bytes());
-                }
-                feed(&(parts.len() as u64).to_be_bytes());
-                feed(&[3]);
-            }
+            Self::All(parts) => feed_all(parts, feed),
         }
-    }
-
-    /// The same for a part of a key, through a pointer: or types would nest without end.
-    fn feed_dyn(&self, feed: &mut dyn FnMut(&[u8])) {
-        self.feed(&mut |bytes: &[u8]| feed(bytes));
     }
 
     /// The same, borrowing nothing.
@@ -88,6 +74,20 @@ impl Key<'_> {
             one => test(one),
         }
     }
+}
+
+/// Apart, and through a pointer, since the types of closures would nest without end.
+fn feed_all(parts: &[Key<'_>], feed: &mut dyn FnMut(&[u8])) {
+    for part in parts {
+        let mut length = 0_u64;
+        part.feed(&mut |bytes: &[u8]| {
+            length += bytes.len() as u64;
+            feed(bytes);
+        });
+        feed(&length.to_be_bytes());
+    }
+    feed(&(parts.len() as u64).to_be_bytes());
+    feed(&[3]);
 }
 
 impl<'a> From<&'a str> for Key<'a> {
