@@ -10,12 +10,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{request, StatusCode};
+use bytes::Bytes;
+use http::{request, Response, StatusCode};
 
 use super::answer::Refusal;
 use super::core::{Charge, Principal};
-use super::few::Few;
-use super::key::{Key, NoKey};
+use super::key::{Head, Key, NoKey};
 use super::route::{Limited, Route};
 use super::rule::{answered, Asking};
 use super::stats::Counted;
@@ -32,15 +32,20 @@ pub(super) struct Taken {
     pub(super) decision: Decision,
 }
 
-/// What all limits say together: what they took, in shadow or not, or why it is refused.
-pub(super) struct Admission {
-    pub(super) taken: Few<Taken>,
-    pub(super) refusal: Option<Refusal>,
+/// What is kept of a request that passes, for its answer.
+pub(super) enum Passes {
+    /// No limit saw it.
+    Unseen,
+    /// The only limit of the route did, for good.
+    Plainly(Decision),
+    With(Vec<Taken>),
 }
 
+/// What becomes of a request.
+pub(super) type Admission = Result<Passes, Response<Bytes>>;
 pub(super) type Asked = Pin<Box<dyn Future<Output = Admission> + Send>>;
 
-/// Where a decision is made.
+/// Where that is decided.
 pub(super) enum Admitting {
     Now(Admission),
     Later(Asked),
@@ -52,13 +57,19 @@ enum Concern {
     /// It lets it pass unseen.
     Nothing,
     Refuse(Refusal),
-    /// Somebody has to be asked whose bucket it is. Beside it: the cost, and whose it is for want of an answer.
-    Ask(Vec<Asking>, u64, Result<Key<'static>, Option<StatusCode>>),
+    /// Somebody has to be asked whose bucket it is.
+    Ask(Asks),
+}
+
+struct Asks {
+    parts: Vec<Asking>,
+    cost: u64,
+    /// Whose bucket it is for want of an answer.
+    without: Result<Key<'static>, Option<StatusCode>>,
 }
 
 impl Route {
     /// Whether no limit sees this request.
-    #[inline]
     pub(super) fn skips(&self, parts: &request::Parts) -> bool {
         let skips = self.answers.skip.iter().any(|test| test(parts));
         if skips {
@@ -70,113 +81,94 @@ impl Route {
     }
 
     #[inline]
-    pub(super) fn admit(self: &Arc<Self>, parts: &request::Parts) -> Admitting {
-        let mut taken = Few::default();
-        let mut asking = Vec::new();
+    pub(super) fn admit(self: &Arc<Self>, head: Head<'_>) -> Admitting {
+        if !self.is_plain {
+            return self.admit_fully(head);
+        }
+        Admitting::Now(match self.limits[0].concern(head) {
+            Concern::Charge(principal, cost) => {
+                let core = &self.limits[0].limiter.core;
+                let decision = core.take_here(principal, cost);
+                core.count(decision);
+                if decision.is_admitted() {
+                    Ok(Passes::Plainly(decision))
+                } else {
+                    self.judged(vec![Taken::of(0, principal, cost, decision)])
+                }
+            }
+            Concern::Refuse(refusal) => Err(self.refuse(refusal, &[])),
+            Concern::Nothing | Concern::Ask(_) => Ok(Passes::Unseen),
+        })
+    }
+
+    fn admit_fully(self: &Arc<Self>, head: Head<'_>) -> Admitting {
+        let (mut taken, mut asking) = (Vec::new(), Vec::new());
         for (n, limit) in self.limits.iter().enumerate() {
-            match limit.concern(parts) {
-                Concern::Charge(principal, cost) => taken.push(Taken {
-                    limit: n,
-                    principal,
-                    cost,
-                    decision: Decision::Unavailable,
-                }),
+            match limit.concern(head) {
+                Concern::Charge(principal, cost) => taken.push(Taken::asked(n, principal, cost)),
                 Concern::Nothing => {}
-                Concern::Refuse(refusal) => return Admitting::Now(Admission::refused(refusal)),
-                Concern::Ask(keys, cost, without) => asking.push((n, keys, cost, without)),
+                Concern::Refuse(refusal) => {
+                    return Admitting::Now(Err(self.refuse(refusal, &[])));
+                }
+                Concern::Ask(asks) => asking.push((n, asks)),
             }
         }
         if self.asks {
             return Admitting::Later(Box::pin(Arc::clone(self).ask(taken, asking)));
         }
-        Admitting::Now(self.decide_here(taken))
-    }
-
-    /// Decides in this process.
-    #[inline]
-    fn decide_here(&self, mut taken: Few<Taken>) -> Admission {
-        if let Some(only) = taken.only() {
-            let limit = &self.limits[only.limit];
-            let core = &limit.limiter.core;
-            only.decision = core.take_here(only.principal, only.cost);
-            if !limit.rule.shadow {
-                core.count(only.decision);
-                if only.decision.is_admitted() {
-                    return Admission::passed(taken);
-                }
-            }
-        } else if !taken.is_empty() {
-            let (places, charges) = self.charges(&taken, false);
-            let told = take::all_here(&charges);
-            fill(&mut taken, &places, &told);
-            let (places, charges) = self.charges(&taken, true);
-            let take = |charge: &Charge<'_>| charge.core.take_here(charge.principal, charge.cost);
-            let told: Vec<_> = charges.iter().map(take).collect();
-            fill(&mut taken, &places, &told);
-        }
-        self.judged(taken)
+        let decide = take::all_here(&self.charges(&taken, false));
+        fill(&mut taken, &self.limits, false, decide);
+        let shadows = self.charges(&taken, true);
+        let shadows = shadows
+            .iter()
+            .map(|c| c.core.take_here(c.principal, c.cost));
+        fill(&mut taken, &self.limits, true, shadows.collect());
+        Admitting::Now(self.judged(taken))
     }
 
     /// Decides once everybody has been asked.
-    async fn ask(
-        self: Arc<Self>,
-        mut taken: Few<Taken>,
-        asking: Vec<(
-            usize,
-            Vec<Asking>,
-            u64,
-            Result<Key<'static>, Option<StatusCode>>,
-        )>,
-    ) -> Admission {
-        for (n, keys, cost, without) in asking {
+    async fn ask(self: Arc<Self>, mut taken: Vec<Taken>, asking: Vec<(usize, Asks)>) -> Admission {
+        for (n, asks) in asking {
             let limit = &self.limits[n];
-            let key = match answered(keys).await {
-                Ok(key) => Ok(key),
-                Err(_) => {
-                    limit.limiter.core.counters.count(Counted::Keyless);
-                    without
+            let key = answered(asks.parts).await.or_else(|_| {
+                limit.limiter.core.counters.count(Counted::Keyless);
+                asks.without
+            });
+            match limit.concern_of(key, asks.cost) {
+                Concern::Charge(principal, cost) => {
+                    taken.push(Taken::asked(n, principal, cost));
                 }
-            };
-            match limit.concern_of(key, cost) {
-                Concern::Charge(principal, cost) => taken.push(Taken {
-                    limit: n,
-                    principal,
-                    cost,
-                    decision: Decision::Unavailable,
-                }),
-                Concern::Refuse(refusal) => return Admission::refused(refusal),
-                Concern::Nothing | Concern::Ask(..) => {}
+                Concern::Refuse(refusal) => return Err(self.refuse(refusal, &[])),
+                Concern::Nothing | Concern::Ask(_) => {}
             }
         }
-        let (places, charges) = self.charges(&taken, false);
-        let told = take::all(&charges).await;
-        fill(&mut taken, &places, &told);
-        let (places, charges) = self.charges(&taken, true);
-        let mut told = Vec::with_capacity(charges.len());
-        for charge in charges {
+        taken.sort_by_key(|t| t.limit);
+        let told = take::all(&self.charges(&taken, false)).await;
+        fill(&mut taken, &self.limits, false, told);
+        let mut told = Vec::new();
+        for charge in self.charges(&taken, true) {
             told.push(take::uncounted(&charge).await);
         }
-        fill(&mut taken, &places, &told);
+        fill(&mut taken, &self.limits, true, told);
         self.judged(taken)
     }
 
-    /// The charges that are in shadow, or those that are not, and where they stand.
-    fn charges(&self, taken: &Few<Taken>, shadow: bool) -> (Vec<usize>, Vec<Charge<'_>>) {
-        let wanted = taken.iter().enumerate();
-        let wanted = wanted.filter(|(_, t)| self.limits[t.limit].rule.shadow == shadow);
-        let charge = |(n, t): (usize, &Taken)| {
-            let core = &self.limits[t.limit].limiter.core;
-            (n, core.charge(t.principal, t.cost))
+    /// The charges of limits in shadow, or of those that are not.
+    fn charges(&self, taken: &[Taken], shadow: bool) -> Vec<Charge<'_>> {
+        let charge = |t: &Taken| {
+            let limit = &self.limits[t.limit];
+            let core = &limit.limiter.core;
+            (limit.rule.shadow == shadow).then(|| core.charge(t.principal, t.cost))
         };
-        wanted.map(charge).unzip()
+        taken.iter().filter_map(charge).collect()
     }
 
     /// What the decisions come to.
-    fn judged(&self, taken: Few<Taken>) -> Admission {
+    fn judged(&self, taken: Vec<Taken>) -> Admission {
         let mut violated = Vec::new();
         let mut wait = Duration::ZERO;
         let (mut never, mut unavailable) = (false, false);
-        for t in taken.iter() {
+        for t in &taken {
             let limit = &self.limits[t.limit];
             if limit.rule.shadow {
                 let counted = match t.decision {
@@ -199,36 +191,37 @@ impl Route {
             violated.push(Arc::clone(&limit.name));
         }
         if violated.is_empty() {
-            return Admission::passed(taken);
+            return Ok(Passes::With(taken));
         }
         let refusal = match (never, unavailable) {
             (true, _) => Refusal::TooExpensive { violated },
             (_, true) => Refusal::Unavailable { violated, wait },
             _ => Refusal::QuotaExceeded { violated, wait },
         };
-        Admission {
-            taken,
-            refusal: Some(refusal),
-        }
+        Err(self.refuse(refusal, &taken))
     }
 }
 
 impl Limited {
     #[inline]
-    fn concern(&self, parts: &request::Parts) -> Concern {
+    fn concern(&self, head: Head<'_>) -> Concern {
         let rule = &self.rule;
-        let key = match rule.key(parts) {
-            Ok(key) => Ok(key),
-            Err(Some(why)) => {
-                self.limiter.core.counters.count(Counted::Keyless);
-                rule.without(why, parts)
-            }
-            Err(None) => {
-                let without = rule.without(NoKey::NoName, parts);
-                return Concern::Ask(rule.ask(parts), rule.cost_of(parts), without);
-            }
+        let (why, parts) = match (rule.key(head), head.parts) {
+            (Ok(key), _) => return self.concern_of(Ok(key), rule.cost_of(head)),
+            (Err(None), Some(parts)) => (NoKey::NoName, Some(parts)),
+            (Err(why), _) => (why.unwrap_or(NoKey::NoName), None),
         };
-        self.concern_of(key, rule.cost_of(parts))
+        let without = rule.without(why, head);
+        let cost = rule.cost_of(head);
+        if let Some(parts) = parts {
+            return Concern::Ask(Asks {
+                parts: rule.ask(parts),
+                cost,
+                without,
+            });
+        }
+        self.limiter.core.counters.count(Counted::Keyless);
+        self.concern_of(without, cost)
     }
 
     #[inline]
@@ -254,27 +247,28 @@ impl Limited {
     }
 }
 
-impl Admission {
+impl Taken {
     #[inline]
-    fn passed(taken: Few<Taken>) -> Self {
+    const fn of(limit: usize, principal: Principal, cost: u64, decision: Decision) -> Self {
         Self {
-            taken,
-            refusal: None,
+            limit,
+            principal,
+            cost,
+            decision,
         }
     }
 
-    fn refused(refusal: Refusal) -> Self {
-        Self {
-            taken: Few::default(),
-            refusal: Some(refusal),
-        }
+    const fn asked(limit: usize, principal: Principal, cost: u64) -> Self {
+        Self::of(limit, principal, cost, Decision::Unavailable)
     }
 }
 
-fn fill(taken: &mut Few<Taken>, places: &[usize], told: &[Decision]) {
-    for (n, taken) in taken.iter_mut().enumerate() {
-        if let Some(place) = places.iter().position(|place| *place == n) {
-            taken.decision = told[place];
-        }
+/// Writes down what limits in shadow have said, or those that are not.
+fn fill(taken: &mut [Taken], limits: &[Limited], shadow: bool, told: Vec<Decision>) {
+    let theirs = taken
+        .iter_mut()
+        .filter(|t| limits[t.limit].rule.shadow == shadow);
+    for (taken, decision) in theirs.zip(told) {
+        taken.decision = decision;
     }
 }

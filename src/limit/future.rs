@@ -18,9 +18,8 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::admit::{Asked, Taken};
+use super::admit::{Asked, Passes};
 use super::body::ResponseBody;
-use super::few::Few;
 use super::route::Route;
 
 pin_project! {
@@ -43,21 +42,8 @@ pin_project! {
             held: Option<(S, Request<ReqBody>)>,
             route: Arc<Route>,
         },
-        Calling { #[pin] future: F, passed: Option<Passed> },
+        Calling { #[pin] future: F, passed: Option<(Arc<Route>, Passes)> },
         Refused { response: Option<Response<Bytes>> },
-    }
-}
-
-/// What is to be told, and perhaps settled, when the answer is there.
-pub(super) struct Passed {
-    route: Arc<Route>,
-    taken: Few<Taken>,
-}
-
-impl Passed {
-    #[inline]
-    pub(super) const fn new(route: Arc<Route>, taken: Few<Taken>) -> Self {
-        Self { route, taken }
     }
 }
 
@@ -66,7 +52,11 @@ where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
 {
     #[inline]
-    pub(super) fn calling(future: S::Future, passed: Option<Passed>) -> Self {
+    pub(super) fn calling(future: S::Future, passes: Passes, route: &Arc<Route>) -> Self {
+        let passed = match passes {
+            Passes::Unseen => None,
+            seen => Some((Arc::clone(route), seen)),
+        };
         Self {
             stage: Stage::Calling { future, passed },
         }
@@ -99,29 +89,25 @@ where
         loop {
             let next = match this.stage.as_mut().project() {
                 StageProjection::Asking { asked, held, route } => {
-                    let admission = ready!(asked.as_mut().poll(cx));
-                    match admission.refusal {
-                        Some(refusal) => {
-                            let response = Some(route.refuse(&refusal, &admission.taken));
-                            Stage::Refused { response }
-                        }
-                        None => {
-                            let held = held.take();
-                            let (mut inner, mut request) = held.expect("a decision is made once");
-                            route.tell_handlers(request.extensions_mut(), &admission.taken);
-                            let passed = Passed::new(Arc::clone(route), admission.taken);
+                    match ready!(asked.as_mut().poll(cx)) {
+                        Err(response) => Stage::Refused {
+                            response: Some(response),
+                        },
+                        Ok(passes) => {
+                            let (mut inner, mut request) =
+                                held.take().expect("a decision is made once");
+                            route.tell_handlers(request.extensions_mut(), &passes);
                             Stage::Calling {
                                 future: inner.call(request),
-                                passed: Some(passed),
+                                passed: Some((Arc::clone(route), passes)),
                             }
                         }
                     }
                 }
                 StageProjection::Calling { future, passed } => {
                     let mut response = ready!(future.poll(cx))?;
-                    if let Some(Passed { route, mut taken }) = passed.take() {
-                        response = route.settle(response, &mut taken);
-                        route.tell(response.headers_mut(), &taken, None);
+                    if let Some((route, passes)) = passed.take() {
+                        response = route.finish(response, passes);
                     }
                     return Poll::Ready(Ok(response.map(ResponseBody::passed)));
                 }

@@ -6,8 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use http::header::HeaderName;
+use http::header::{HeaderMap, HeaderName};
 use http::request::Parts;
+use http::{Extensions, Method, Request};
 
 use crate::error::KeyError;
 use crate::policy::client_address::ClientAddress;
@@ -40,15 +41,17 @@ impl Key<'_> {
     pub(super) fn feed<F: FnMut(&[u8])>(&self, feed: &mut F) {
         match self {
             Self::Everyone => feed(&[0]),
-            Self::Address(address) => {
-                let address = match address.to_canonical() {
-                    IpAddr::V4(address) => address.to_ipv6_mapped(),
-                    IpAddr::V6(address) => address,
-                };
-                let mut bytes = [1; 17];
-                bytes[..16].copy_from_slice(&address.octets());
-                feed(&bytes);
-            }
+            Self::Address(address) => match address.to_canonical() {
+                IpAddr::V4(address) => {
+                    let [a, b, c, d] = address.octets();
+                    feed(&[a, b, c, d, 1]);
+                }
+                IpAddr::V6(address) => {
+                    let mut bytes = [4; 17];
+                    bytes[..16].copy_from_slice(&address.octets());
+                    feed(&bytes);
+                }
+            },
             Self::Name(name) => {
                 feed(name);
                 feed(&[2]);
@@ -125,6 +128,38 @@ impl From<IpAddr> for Key<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 
+/// What is read of a request. The whole head only where somebody's function asks for it: to take it out of a
+/// request and put it back costs as much as a decision.
+#[derive(Clone, Copy)]
+pub(super) struct Head<'a> {
+    pub(super) method: &'a Method,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) extensions: &'a Extensions,
+    pub(super) parts: Option<&'a Parts>,
+}
+
+impl<'a> Head<'a> {
+    #[inline]
+    pub(super) fn of<B>(request: &'a Request<B>) -> Self {
+        Self {
+            method: request.method(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+            parts: None,
+        }
+    }
+
+    #[inline]
+    pub(super) fn whole(parts: &'a Parts) -> Self {
+        Self {
+            method: &parts.method,
+            headers: &parts.headers,
+            extensions: &parts.extensions,
+            parts: Some(parts),
+        }
+    }
+}
+
 /// One part of a key: where it is read.
 #[derive(Clone)]
 pub(super) enum Part {
@@ -147,17 +182,23 @@ pub(super) enum NoKey {
 
 impl Part {
     /// `None` where somebody else has to be asked.
-    pub(super) fn read<'a>(&self, parts: &'a Parts) -> Option<Result<Key<'a>, NoKey>> {
+    #[inline]
+    pub(super) fn read<'a>(&self, head: Head<'a>) -> Option<Result<Key<'a>, NoKey>> {
         Some(match self {
             Self::Address(rule) => {
-                let found = rule.find(peer(parts), &parts.headers);
+                let found = rule.find(peer(head.extensions), head.headers);
                 found.map(Key::Address).ok_or(NoKey::NoPeer)
             }
-            Self::Header(name) => header(parts, name),
-            Self::Route => route(parts),
-            Self::Name(name) => named(name(parts)),
+            Self::Header(name) => header(head.headers, name),
+            Self::Route => route(head),
+            Self::Name(name) => named(name(head.parts?)),
             Self::Asked(_) => return None,
         })
+    }
+
+    /// Whether it is read by a function that is given the whole head.
+    pub(super) const fn needs_parts(&self) -> bool {
+        matches!(self, Self::Name(_) | Self::Asked(_))
     }
 }
 
@@ -175,19 +216,17 @@ pub(super) fn named<'a>(name: Result<Option<Cow<'a, str>>, KeyError>) -> Result<
 }
 
 /// The address of the connection.
-pub(super) fn peer(parts: &Parts) -> Option<IpAddr> {
+#[inline]
+pub(super) fn peer(extensions: &Extensions) -> Option<IpAddr> {
     #[cfg(feature = "axum")]
-    if let Some(info) = parts
-        .extensions
-        .get::<axum::extract::ConnectInfo<SocketAddr>>()
-    {
+    if let Some(info) = extensions.get::<axum::extract::ConnectInfo<SocketAddr>>() {
         return Some(info.0.ip());
     }
-    parts.extensions.get::<PeerAddr>().map(|peer| peer.0.ip())
+    extensions.get::<PeerAddr>().map(|peer| peer.0.ip())
 }
 
-fn header<'a>(parts: &'a Parts, name: &HeaderName) -> Result<Key<'a>, NoKey> {
-    let mut lines = parts.headers.get_all(name).iter();
+fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Key<'a>, NoKey> {
+    let mut lines = headers.get_all(name).iter();
     match (lines.next(), lines.next()) {
         (Some(line), None) if !line.is_empty() => Ok(Key::from(line.as_bytes())),
         _ => Err(NoKey::NoName),
@@ -195,12 +234,12 @@ fn header<'a>(parts: &'a Parts, name: &HeaderName) -> Result<Key<'a>, NoKey> {
 }
 
 /// The method and the route's template, never the raw path: of paths there are as many as clients like.
-fn route(parts: &Parts) -> Result<Key<'_>, NoKey> {
+fn route(head: Head<'_>) -> Result<Key<'_>, NoKey> {
     #[cfg(feature = "axum")]
-    if let Some(path) = parts.extensions.get::<axum::extract::MatchedPath>() {
-        let method = Key::from(parts.method.as_str());
+    if let Some(path) = head.extensions.get::<axum::extract::MatchedPath>() {
+        let method = Key::from(head.method.as_str());
         return Ok(Key::All(vec![method, Key::from(path.as_str())]));
     }
-    let _ = parts;
+    let _ = head.method;
     Err(NoKey::NoName)
 }

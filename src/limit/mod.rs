@@ -5,7 +5,6 @@ mod answer;
 mod body;
 mod builder;
 mod core;
-mod few;
 mod future;
 mod key;
 mod layer;

@@ -39,6 +39,10 @@ pub(super) struct Route {
     pub(super) asks: bool,
     /// Whether an answer changes what its request costs.
     pub(super) settles: bool,
+    /// Whether somebody's function is given the whole head of a request.
+    pub(super) needs_parts: bool,
+    /// Whether there is one limit, which decides here and for good: nothing about its charges is kept.
+    pub(super) is_plain: bool,
 }
 
 /// One limit, ready for use.
@@ -65,9 +69,15 @@ impl Route {
             });
         }
         let asks = |limit: &Limited| limit.rule.asks() || limit.limiter.core.shared.is_some();
+        let asks = limits.iter().any(asks);
+        let settles = limits.iter().any(|limit| limit.rule.settle.is_some());
+        let functions = limits.iter().any(|limit| limit.rule.needs_parts());
         Ok(Self {
-            asks: limits.iter().any(asks),
-            settles: limits.iter().any(|limit| limit.rule.settle.is_some()),
+            asks,
+            settles,
+            needs_parts: functions || !answers.skip.is_empty(),
+            is_plain: matches!(&limits[..], [one] if !one.rule.shadow)
+                && !(asks || settles || answers.verdicts),
             limits: limits.into(),
             answers,
         })

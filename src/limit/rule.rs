@@ -5,11 +5,12 @@ use std::sync::{Arc, OnceLock};
 use http::{request, response, StatusCode};
 
 use super::builder::LimiterBuilder;
-use super::key::{named, peer, Key, Naming, NoKey, Part};
+use super::key::{named, peer, Head, Key, Naming, NoKey, Part};
 use super::limiter::Limiter;
 use super::list::List;
 use crate::error::ConfigError;
 use crate::policy::bucket::Quota;
+use crate::policy::client_address::ClientAddress;
 
 pub(super) type Cost = Arc<dyn Fn(&request::Parts) -> u64 + Send + Sync>;
 pub(super) type Settle = Arc<dyn Fn(&response::Parts) -> Option<u64> + Send + Sync>;
@@ -179,29 +180,29 @@ impl Rule {
 
     /// Whose bucket. `Err(None)` where somebody has to be asked first.
     #[inline]
-    pub(super) fn key<'a>(&self, parts: &'a request::Parts) -> Result<Key<'a>, Option<NoKey>> {
+    pub(super) fn key<'a>(&self, head: Head<'a>) -> Result<Key<'a>, Option<NoKey>> {
         match &self.parts[..] {
             [] => Ok(Key::Everyone),
-            [one] => one.read(parts).ok_or(None)?.map_err(Some),
+            [one] => one.read(head).ok_or(None)?.map_err(Some),
             several => {
-                let read = several
+                let read = |part: &Part| part.read(head).ok_or(None)?.map_err(Some);
+                several
                     .iter()
-                    .map(|part| part.read(parts).ok_or(None)?.map_err(Some));
-                read.collect::<Result<_, _>>().map(Key::All)
+                    .map(read)
+                    .collect::<Result<_, _>>()
+                    .map(Key::All)
             }
         }
     }
 
-    /// The key, from those who have to be asked as well.
+    /// The parts of the key, from those who have to be asked as well.
     pub(super) fn ask(&self, parts: &request::Parts) -> Vec<Asking> {
         let ask = |part: &Part| match part {
             Part::Asked(ask) => Asking::Asked(ask(parts)),
-            other => Asking::Known(
-                other
-                    .read(parts)
-                    .unwrap_or(Err(NoKey::NoName))
-                    .map(Key::into_owned),
-            ),
+            other => {
+                let read = other.read(Head::whole(parts));
+                Asking::Known(read.unwrap_or(Err(NoKey::NoName)).map(Key::into_owned))
+            }
         };
         self.parts.iter().map(ask).collect()
     }
@@ -210,15 +211,25 @@ impl Rule {
         self.parts.iter().any(|part| matches!(part, Part::Asked(_)))
     }
 
-    pub(super) fn cost_of(&self, parts: &request::Parts) -> u64 {
-        self.cost_by.as_ref().map_or(self.cost, |cost| cost(parts))
+    /// Whether one of its functions is given the whole head.
+    pub(super) fn needs_parts(&self) -> bool {
+        self.cost_by.is_some() || self.parts.iter().any(Part::needs_parts)
+    }
+
+    #[inline]
+    pub(super) fn cost_of(&self, head: Head<'_>) -> u64 {
+        match (&self.cost_by, head.parts) {
+            (Some(cost), Some(parts)) => cost(parts),
+            _ => self.cost,
+        }
     }
 
     /// What to do without a key: a key after all, nothing, or a refusal.
+    #[cold]
     pub(super) fn without(
         &self,
         why: NoKey,
-        parts: &request::Parts,
+        head: Head<'_>,
     ) -> Result<Key<'static>, Option<StatusCode>> {
         let missing = self.missing.unwrap_or(match why {
             // Not the client's fault.
@@ -232,13 +243,12 @@ impl Rule {
             Missing::Skip => Err(None),
             Missing::Refuse(status) => Err(Some(status)),
             Missing::PeerIp => {
-                let address = crate::policy::client_address::ClientAddress::peer();
-                let found = address.find(peer(parts), &parts.headers);
-                let refused = Some(StatusCode::INTERNAL_SERVER_ERROR);
-                found.map(Key::Address).ok_or_else(|| {
+                let found = ClientAddress::peer().find(peer(head.extensions), head.headers);
+                if found.is_none() {
                     tell_of_connect_info();
-                    refused
-                })
+                }
+                let refused = Some(StatusCode::INTERNAL_SERVER_ERROR);
+                found.map(Key::Address).ok_or(refused)
             }
         }
     }

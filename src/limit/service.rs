@@ -8,9 +8,10 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::admit::{Admission, Admitting};
+use super::admit::{Admitting, Passes};
 use super::body::ResponseBody;
-use super::future::{Passed, ResponseFuture};
+use super::future::ResponseFuture;
+use super::key::Head;
 use super::route::Route;
 
 /// The service of a [`LimitLayer`](super::LimitLayer).
@@ -31,6 +32,29 @@ impl<S> Limit<S> {
     /// The inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
+    }
+
+    #[inline]
+    fn proceed<ReqBody, ResBody>(
+        &mut self,
+        admitting: Admitting,
+        mut request: Request<ReqBody>,
+    ) -> ResponseFuture<S, ReqBody, ResBody>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+    {
+        match admitting {
+            Admitting::Now(Ok(passes)) => {
+                self.route.tell_handlers(request.extensions_mut(), &passes);
+                let future = self.inner.call(request);
+                ResponseFuture::calling(future, passes, &self.route)
+            }
+            Admitting::Now(Err(response)) => ResponseFuture::refused(response),
+            Admitting::Later(asked) => {
+                let held = (self.take_inner(), request);
+                ResponseFuture::asking(asked, held, Arc::clone(&self.route))
+            }
+        }
     }
 
     /// The inner service that was made ready; a clone of it stays behind (see tower-service, "Be
@@ -58,30 +82,17 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (mut parts, body) = request.into_parts();
-        if self.route.skips(&parts) {
-            let request = Request::from_parts(parts, body);
-            return ResponseFuture::calling(self.inner.call(request), None);
+        if !self.route.needs_parts {
+            let admitting = self.route.admit(Head::of(&request));
+            return self.proceed(admitting, request);
         }
-        match self.route.admit(&parts) {
-            Admitting::Later(asked) => {
-                let held = (self.take_inner(), Request::from_parts(parts, body));
-                ResponseFuture::asking(asked, held, Arc::clone(&self.route))
-            }
-            Admitting::Now(Admission {
-                taken,
-                refusal: Some(refusal),
-            }) => ResponseFuture::refused(self.route.refuse(&refusal, &taken)),
-            Admitting::Now(Admission {
-                taken,
-                refusal: None,
-            }) => {
-                self.route.tell_handlers(&mut parts.extensions, &taken);
-                let passed = Passed::new(Arc::clone(&self.route), taken);
-                let request = Request::from_parts(parts, body);
-                ResponseFuture::calling(self.inner.call(request), Some(passed))
-            }
-        }
+        let (parts, body) = request.into_parts();
+        let admitting = if self.route.skips(&parts) {
+            Admitting::Now(Ok(Passes::Unseen))
+        } else {
+            self.route.admit(Head::whole(&parts))
+        };
+        self.proceed(admitting, Request::from_parts(parts, body))
     }
 }
 
