@@ -34,7 +34,7 @@ fn main() {
     let mut refused = layer(Quota::per_hour(1)).layer(origin());
     time(&mut refused, 1);
 
-    let mut rounds = vec![Vec::with_capacity(ROUNDS); 5];
+    let mut rounds = vec![Vec::new(); 5];
     for _ in 0..ROUNDS {
         rounds[0].push(time(&mut limit, BATCH));
         rounds[1].push(time(&mut admitted, BATCH));

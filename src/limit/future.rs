@@ -18,7 +18,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::admit::{Asked, Passes};
+use super::admit::{Admission, Asked, Passes};
 use super::body::ResponseBody;
 use super::route::Route;
 
@@ -90,10 +90,10 @@ where
             let next = match this.stage.as_mut().project() {
                 StageProjection::Asking { asked, held, route } => {
                     match ready!(asked.as_mut().poll(cx)) {
-                        Err(response) => Stage::Refused {
+                        Admission::Refused(response) => Stage::Refused {
                             response: Some(response),
                         },
-                        Ok(passes) => {
+                        Admission::Passes(passes) => {
                             let (mut inner, mut request) =
                                 held.take().expect("a decision is made once");
                             route.tell_handlers(request.extensions_mut(), &passes);
