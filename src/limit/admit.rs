@@ -97,7 +97,9 @@ impl Route {
                 if decision.is_admitted() {
                     Admission::Passes(Passes::Plainly(decision))
                 } else {
-                    self.judged(vec![Taken::of(0, principal, cost, decision)])
+                    self.refuse_plainly(decision).unwrap_or_else(|| {
+                        self.judged(vec![Taken::of(0, principal, cost, decision)])
+                    })
                 }
             }
             Concern::Refuse(refusal) => Admission::Refused(self.refuse(refusal, &[])),

@@ -38,8 +38,9 @@ pin_project! {
     enum Stage<S, F, ReqBody> {
         Asking {
             asked: Asked,
-            // The service that was made ready, and what it is called with if the limits grant it.
-            held: Option<(S, Request<ReqBody>)>,
+            // The service that was made ready, and what it is called with if the limits grant it. Boxed, so
+            // that those who need not ask do not carry its size.
+            held: Option<Box<(S, Request<ReqBody>)>>,
             route: Arc<Route>,
         },
         Calling { #[pin] future: F, passed: Option<(Arc<Route>, Passes)> },
@@ -70,7 +71,7 @@ where
     }
 
     pub(super) fn asking(asked: Asked, held: (S, Request<ReqBody>), route: Arc<Route>) -> Self {
-        let held = Some(held);
+        let held = Some(Box::new(held));
         Self {
             stage: Stage::Asking { asked, held, route },
         }
@@ -94,8 +95,8 @@ where
                             response: Some(response),
                         },
                         Admission::Passes(passes) => {
-                            let (mut inner, mut request) =
-                                held.take().expect("a decision is made once");
+                            let held = held.take().expect("a decision is made once");
+                            let (mut inner, mut request) = *held;
                             route.tell_handlers(request.extensions_mut(), &passes);
                             Stage::Calling {
                                 future: inner.call(request),
