@@ -62,8 +62,10 @@ mod coding;
 #[cfg(feature = "compress")]
 pub mod compress;
 pub mod conditional;
+mod counters;
 mod error;
 mod header;
+pub mod limit;
 mod policy;
 #[cfg(feature = "redis")]
 pub mod redis;
@@ -84,6 +86,7 @@ pub use coding::Coding;
 pub use compress::CompressLayer;
 pub use conditional::ConditionalLayer;
 pub use error::{ConfigError, KeyError};
+pub use limit::Limiter;
 pub use policy::bucket::Quota;
 pub use policy::decision::{Decision, Forward, Reason};
 

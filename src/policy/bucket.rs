@@ -104,6 +104,28 @@ impl Quota {
         }
     }
 
+    /// What a bucket with this debt has said to one who asked for `cost` tokens: the debt is the one
+    /// after the charge if it was `taken`.
+    pub(crate) fn answered(&self, debt: Duration, cost: u64, taken: bool) -> Decision {
+        let of = |tokens: u64| {
+            let nanos = u128::from(tokens) * self.period.as_nanos();
+            from_nanos(nanos.div_ceil(u128::from(self.count.max(1))))
+        };
+        let full_in = if taken { debt } else { debt + of(cost) };
+        let spare = of(self.capacity).saturating_sub(full_in).as_nanos();
+        if taken || full_in <= of(self.capacity) {
+            // Redis rounds up to microseconds, which must not make a whole token less.
+            let left = (spare + 2_000) * u128::from(self.count) / self.period.as_nanos().max(1);
+            let left = u64::try_from(left).unwrap_or(u64::MAX);
+            return Decision::Admitted {
+                left: left.min(self.capacity),
+                full_in,
+            };
+        }
+        let wait = full_in.saturating_sub(of(self.capacity));
+        Decision::Refused { wait }
+    }
+
     /// Looks for contradictions.
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let refuse =
@@ -150,6 +172,7 @@ impl Quota {
 
 /// What a bucket says to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 #[must_use]
 pub enum Decision {
     /// It may pass.
@@ -166,6 +189,9 @@ pub enum Decision {
     },
     /// It costs more than the bucket can hold: no waiting helps.
     Never,
+    /// Nobody knows, because Redis did not answer, and the limiter is
+    /// [set](crate::limit::Fallback::Closed) to refuse then.
+    Unavailable,
 }
 
 impl Decision {

@@ -6,6 +6,7 @@
 
 #[allow(dead_code, reason = "the limiter that uses it follows")]
 pub(crate) mod bucket;
+pub(crate) mod client_address;
 pub(crate) mod decision;
 #[cfg(feature = "compress")]
 pub(crate) mod encoding;

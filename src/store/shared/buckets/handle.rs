@@ -49,6 +49,11 @@ impl SharedBuckets {
         }
     }
 
+    /// Whether both ask for the same buckets, so that one call can.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// Takes all charges or none. Those of one principal must stand together, and a principal that
     /// many share (everybody, an upstream) last: what is taken from it is rarely given back then.
     pub(crate) async fn take(&self, charges: &[Charge<'_>]) -> Result<Taken, Unavailable> {

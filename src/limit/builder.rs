@@ -1,0 +1,159 @@
+//! What a limiter is made of.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use super::core::{Core, Settings};
+use super::limiter::Limiter;
+use crate::clock::Clock;
+use crate::error::ConfigError;
+use crate::header::rate_limit::is_name;
+use crate::policy::bucket::{Quota, Terms};
+use crate::store::shared::buckets::SharedBuckets;
+
+/// What a limiter does while Redis does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fallback {
+    /// Goes on alone, with one `share`th of rate and capacity: the number of processes. It knows what it
+    /// admitted through Redis, so it does not begin with full buckets.
+    Local {
+        /// How many processes there are.
+        share: u32,
+    },
+    /// Admits everything.
+    Open,
+    /// Refuses everything (503).
+    Closed,
+}
+
+/// Settings of a [`Limiter`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct LimiterBuilder {
+    pub(super) settings: Settings,
+}
+
+impl LimiterBuilder {
+    pub(super) fn new(quota: Quota) -> Self {
+        Self {
+            settings: Settings {
+                quota,
+                name: None,
+                max_keys: 65_536,
+                max_debt: None,
+                clock: Clock::system(),
+                shared: None,
+                fallback: Fallback::Local { share: 1 },
+                secret: Vec::new(),
+            },
+        }
+    }
+
+    /// What the policy is called in `RateLimit`, in refusals, and in Redis, where limiters of one name share
+    /// their buckets. 1 to 64 visible ASCII characters without `"` and `\`. Default: `default`; needed with Redis.
+    pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.settings.name = Some(name.into());
+        self
+    }
+
+    /// For how many keys there is room at the same time, at 23 bytes each, taken at once. Default: 65 536.
+    ///
+    /// A key needs room until its bucket is full again. When there are more, those with the smallest debt are
+    /// forgotten first: each may then take at most that debt again.
+    pub fn max_keys(mut self, keys: usize) -> Self {
+        self.settings.max_keys = keys;
+        self
+    }
+
+    /// How many tokens a bucket may owe beyond being empty, when more was used than was reserved. Default: as many as
+    /// its capacity.
+    pub fn max_debt(mut self, tokens: u64) -> Self {
+        self.settings.max_debt = Some(tokens);
+        self
+    }
+
+    /// Where it takes the time from. With Redis, the buckets there go by the time of the server.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.settings.clock = clock;
+        self
+    }
+
+    /// Shares the buckets with all processes that use this Redis: one round trip for each decision.
+    #[cfg(feature = "redis")]
+    pub fn redis(mut self, redis: crate::Redis) -> Self {
+        self.settings.shared = Some(SharedBuckets::new(redis));
+        self
+    }
+
+    /// What happens while Redis does not answer. Default: `Fallback::Local { share: 1 }`, each process grants the
+    /// whole quota.
+    pub fn fallback(mut self, fallback: Fallback) -> Self {
+        self.settings.fallback = fallback;
+        self
+    }
+
+    /// Keys the hash under which a principal lies in Redis, so that who reads Redis cannot find out addresses by
+    /// trying them all. The same for all processes. Default: none.
+    pub fn secret(mut self, secret: impl Into<Vec<u8>>) -> Self {
+        self.settings.secret = secret.into();
+        self
+    }
+
+    pub(super) fn shared(mut self, shared: SharedBuckets) -> Self {
+        self.settings.shared = Some(shared);
+        self
+    }
+
+    /// Makes the limiter.
+    ///
+    /// # Errors
+    ///
+    /// The first contradiction, with the line to write instead.
+    pub fn build(self) -> Result<Limiter, ConfigError> {
+        self.validate()?;
+        Core::new(self.settings).map(Limiter::from_core)
+    }
+
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let settings = &self.settings;
+        Terms::of(&settings.quota)?;
+        if let Some(name) = &settings.name {
+            if !is_name(name) {
+                return Err(ConfigError::new(
+                    format!("a policy cannot be called `{name}`"),
+                    "`.name(\"per-minute\")`: 1 to 64 visible ASCII characters without quotes",
+                ));
+            }
+        }
+        if settings.shared.is_some() && settings.name.is_none() {
+            return Err(ConfigError::new(
+                "a quota in Redis needs a name: limiters of one name share their buckets",
+                "`.name(\"login\")` beside `.redis(..)`",
+            ));
+        }
+        if settings.max_keys == 0 || settings.max_keys > 1 << 32 {
+            return Err(ConfigError::new(
+                "a table has room for 1 to 4294967296 keys",
+                "`.max_keys(65_536)`",
+            ));
+        }
+        if settings.fallback == (Fallback::Local { share: 0 }) {
+            return Err(ConfigError::new(
+                "a share of zero processes is nothing",
+                "`Fallback::Local { share: 4 }` for four processes",
+            ));
+        }
+        let longest = settings
+            .quota
+            .refill_time()
+            .saturating_add(settings.debt_time());
+        if longest > Duration::from_secs(20 * 366 * 86_400) {
+            return Err(ConfigError::new(
+                "a debt that takes more than ten years to pay is a ban",
+                "a smaller `.max_debt(..)`, or a deny list",
+            ));
+        }
+        Ok(())
+    }
+}

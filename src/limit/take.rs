@@ -1,0 +1,264 @@
+//! Taking: from one bucket or from several, here or from Redis.
+//!
+//! Of several, all grant or nothing is taken. Those in this process are looked at before any is taken from, so
+//! that a refusal writes nothing; they come first, because what was taken from them is given back at once
+//! should a bucket in Redis refuse.
+
+use super::builder::Fallback;
+use super::core::{Charge, Core, Principal, Shared};
+use crate::policy::bucket::Decision;
+use crate::store::shared::buckets::{self as shared, Change, Taken};
+
+impl Core {
+    /// Takes from one bucket.
+    pub(super) async fn take(&self, principal: Principal, cost: u64) -> Decision {
+        let decision = match &self.shared {
+            None => self.take_here(principal, cost),
+            Some(_) if cost > self.quota.tokens() => Decision::Never,
+            Some(shared) => {
+                let charge = self.charge(principal, cost);
+                let mut decisions = from_redis(shared, &[charge]).await;
+                decisions.pop().unwrap_or(Decision::Unavailable)
+            }
+        };
+        self.count(decision);
+        decision
+    }
+
+    /// What [`take`](Self::take) would say.
+    pub(super) async fn peek(&self, principal: Principal, cost: u64) -> Decision {
+        let Some(shared) = &self.shared else {
+            return self.peek_here(principal, cost);
+        };
+        if cost > self.quota.tokens() {
+            return Decision::Never;
+        }
+        let charge = [self.charge(principal, cost)];
+        let asked = asked(&charge);
+        match shared.buckets.peek(&asked).await {
+            Ok(taken) => read(&charge, &taken, false).remove(0),
+            Err(_) => match shared.fallback {
+                Fallback::Local { .. } => self.peek_here(principal, cost),
+                Fallback::Open => Decision::Admitted {
+                    left: self.quota.tokens(),
+                    full_in: std::time::Duration::ZERO,
+                },
+                Fallback::Closed => Decision::Unavailable,
+            },
+        }
+    }
+}
+
+/// Takes from several buckets, all or nothing.
+pub(super) async fn all(charges: &[Charge<'_>]) -> Vec<Decision> {
+    let (merged, places) = merged(charges);
+    let mut decisions = vec![Decision::Unavailable; merged.len()];
+    let (here, there): (Vec<usize>, Vec<usize>) =
+        (0..merged.len()).partition(|n| merged[*n].core.shared.is_none());
+    let pick = |places: &[usize]| places.iter().map(|n| merged[*n]).collect::<Vec<_>>();
+    let local = pick(&here);
+    let told = here_all(&local);
+    let mut admitted = told.iter().all(Decision::is_admitted);
+    set(&mut decisions, &here, told);
+    let mut taken = here;
+    for group in by_handle(&merged, there) {
+        let charges = pick(&group);
+        let told = match (
+            admitted,
+            charges.first().and_then(|c| c.core.shared.as_ref()),
+        ) {
+            (true, Some(shared)) => from_redis(shared, &charges).await,
+            // Only so that the answer says something of it.
+            _ => charges
+                .iter()
+                .map(|c| c.core.peek_here(c.principal, c.cost))
+                .collect(),
+        };
+        let grants = admitted && told.iter().all(Decision::is_admitted);
+        set(&mut decisions, &group, told);
+        if grants {
+            taken.extend(group);
+        } else if admitted {
+            give_back(&pick(&taken)).await;
+            admitted = false;
+        }
+    }
+    count(&merged, &decisions);
+    places.into_iter().map(|n| decisions[n]).collect()
+}
+
+/// Takes from several buckets of this process, all or nothing.
+pub(super) fn all_here(charges: &[Charge<'_>]) -> Vec<Decision> {
+    let (merged, places) = merged(charges);
+    let decisions = here_all(&merged);
+    count(&merged, &decisions);
+    places.into_iter().map(|n| decisions[n]).collect()
+}
+
+fn here_all(charges: &[Charge<'_>]) -> Vec<Decision> {
+    let look = |charge: &Charge<'_>| charge.core.peek_here(charge.principal, charge.cost);
+    let mut decisions: Vec<_> = charges.iter().map(look).collect();
+    if !decisions.iter().all(Decision::is_admitted) {
+        return decisions;
+    }
+    for (n, charge) in charges.iter().enumerate() {
+        decisions[n] = charge.core.take_here(charge.principal, charge.cost);
+        if !decisions[n].is_admitted() {
+            // Somebody was faster. To give back can only have refused others meanwhile.
+            for charge in &charges[..n] {
+                let _ = charge.core.settle_here(charge.principal, charge.cost, 0);
+            }
+            break;
+        }
+    }
+    decisions
+}
+
+/// One charge for each bucket, and where those that were asked for are now.
+fn merged<'a>(charges: &[Charge<'a>]) -> (Vec<Charge<'a>>, Vec<usize>) {
+    let mut merged: Vec<Charge<'a>> = Vec::with_capacity(charges.len());
+    let place = |charge: &Charge<'a>| {
+        let same = |other: &Charge<'a>| {
+            std::ptr::eq(other.core, charge.core) && other.principal == charge.principal
+        };
+        if let Some(n) = merged.iter().position(same) {
+            merged[n].cost = merged[n].cost.saturating_add(charge.cost);
+            return n;
+        }
+        merged.push(*charge);
+        merged.len() - 1
+    };
+    let places = charges.iter().map(place).collect();
+    (merged, places)
+}
+
+/// Those in one Redis stand together: principals that all share last, as they are given back most rarely then.
+fn by_handle(charges: &[Charge<'_>], mut there: Vec<usize>) -> Vec<Vec<usize>> {
+    there.sort_by_key(|n| (charges[*n].principal.everyone, charges[*n].principal.shared));
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for n in there {
+        let handle = |n: usize| {
+            charges[n]
+                .core
+                .shared
+                .as_ref()
+                .map(|shared| &shared.buckets)
+        };
+        let same = |group: &&mut Vec<usize>| match (handle(group[0]), handle(n)) {
+            (Some(a), Some(b)) => a.is_same(b),
+            _ => false,
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.push(n),
+            None => groups.push(vec![n]),
+        }
+    }
+    groups
+}
+
+/// Asks Redis, or does without. The charges are of limiters with the same handle.
+async fn from_redis(shared: &Shared, charges: &[Charge<'_>]) -> Vec<Decision> {
+    if charges
+        .iter()
+        .any(|charge| charge.cost > charge.core.quota.tokens())
+    {
+        let look = |charge: &Charge<'_>| match charge.cost > charge.core.quota.tokens() {
+            true => Decision::Never,
+            false => charge.core.peek_here(charge.principal, charge.cost),
+        };
+        return charges.iter().map(look).collect();
+    }
+    match shared.buckets.take(&asked(charges)).await {
+        Ok(taken) => {
+            if taken.granted {
+                for charge in charges {
+                    charge.core.note(charge.principal, charge.cost);
+                }
+            }
+            read(charges, &taken, taken.granted)
+        }
+        Err(why) => shared_failed(charges, why),
+    }
+}
+
+/// Each charge as its limiter's fallback says, all or nothing.
+fn shared_failed(charges: &[Charge<'_>], why: shared::Unavailable) -> Vec<Decision> {
+    let mut decisions = Vec::with_capacity(charges.len());
+    for (n, charge) in charges.iter().enumerate() {
+        charge.core.warn(why);
+        let Some(shared) = &charge.core.shared else {
+            continue;
+        };
+        let decision = charge.core.take_alone(charge, shared.fallback);
+        decisions.push(decision);
+        if !decision.is_admitted() {
+            for charge in &charges[..n] {
+                let _ = charge.core.settle_here(charge.principal, charge.cost, 0);
+            }
+            let look = |charge: &Charge<'_>| charge.core.peek_here(charge.principal, charge.cost);
+            decisions.extend(charges[n + 1..].iter().map(look));
+            break;
+        }
+    }
+    decisions
+}
+
+fn asked<'a>(charges: &[Charge<'a>]) -> Vec<shared::Charge<'a>> {
+    let asked = |charge: &Charge<'a>| {
+        let shared = charge.core.shared.as_ref()?;
+        Some(shared::Charge {
+            principal: charge.principal.shared,
+            policy: &shared.policy,
+            cost: charge.cost,
+        })
+    };
+    charges.iter().filter_map(asked).collect()
+}
+
+/// What the debts in Redis mean.
+fn read(charges: &[Charge<'_>], taken: &Taken, charged: bool) -> Vec<Decision> {
+    let said = charges
+        .iter()
+        .zip(&taken.debts)
+        .map(|(charge, debt)| charge.core.quota.answered(*debt, charge.cost, charged));
+    let mut decisions: Vec<_> = said.collect();
+    decisions.resize(charges.len(), Decision::Unavailable);
+    // A refusal is one, even where what was rounded does not show why.
+    if !taken.granted && decisions.iter().all(Decision::is_admitted) {
+        if let Some(last) = decisions.last_mut() {
+            let wait = std::time::Duration::from_millis(1);
+            *last = Decision::Refused { wait };
+        }
+    }
+    decisions
+}
+
+async fn give_back(charges: &[Charge<'_>]) {
+    for charge in charges {
+        let _ = charge.core.settle_here(charge.principal, charge.cost, 0);
+        if let Some(shared) = &charge.core.shared {
+            let refund = Change::Refund(charge.cost);
+            let adjusting = shared
+                .buckets
+                .adjust(charge.principal.shared, &shared.policy, refund);
+            // Lost, too little is admitted.
+            let _ = adjusting.await;
+        }
+    }
+}
+
+fn set(decisions: &mut [Decision], places: &[usize], told: Vec<Decision>) {
+    for (place, decision) in places.iter().zip(told) {
+        decisions[*place] = decision;
+    }
+}
+
+/// A refusal is counted where it was made; a limit that would have admitted has not.
+fn count(charges: &[Charge<'_>], decisions: &[Decision]) {
+    let all = decisions.iter().all(Decision::is_admitted);
+    for (charge, decision) in charges.iter().zip(decisions) {
+        if all || !decision.is_admitted() {
+            charge.core.count(*decision);
+        }
+    }
+}
