@@ -75,10 +75,6 @@ pub(crate) fn parse_dictionary<'a>(
 }
 
 /// The list in these lines, empty if there are none (RFC 9651 §4.2.1).
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "Cache-Groups (RFC 9875) will read lists")
-)]
 pub(crate) fn parse_list<'a>(
     lines: impl IntoIterator<Item = &'a HeaderValue>,
 ) -> Option<Vec<Member>> {

@@ -6,6 +6,7 @@ mod key;
 mod limiter;
 mod stats;
 mod take;
+pub mod wait;
 
 pub use self::builder::{Fallback, LimiterBuilder};
 pub use self::key::{Key, PeerAddr};
