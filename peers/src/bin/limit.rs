@@ -26,8 +26,12 @@ fn main() {
             let n = std::num::NonZeroU32::new(1_000_000).unwrap();
             let quota = governor::Quota::per_second(n).allow_burst(n);
             let governor: DefaultKeyedRateLimiter<String> = RateLimiter::dashmap(quota);
-            let mono: RateLimiter<String, _, MonotonicClock, governor::middleware::NoOpMiddleware<Instant>> =
-                RateLimiter::dashmap_with_clock(quota, MonotonicClock);
+            let mono: RateLimiter<
+                String,
+                _,
+                MonotonicClock,
+                governor::middleware::NoOpMiddleware<Instant>,
+            > = RateLimiter::dashmap_with_clock(quota, MonotonicClock);
             for _ in 0..rounds {
                 ours.push(time(&names, threads, |name| {
                     let mut cx = Context::from_waker(Waker::noop());

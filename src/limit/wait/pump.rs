@@ -15,6 +15,7 @@ use super::error::Refusal;
 use super::line::{Line, Step};
 use super::pacer::Inner;
 use super::tokens::{Got, Want};
+use crate::clock::millis;
 
 /// Dropped before the end, with its runtime, it leaves nobody behind who believes to be served.
 pub(super) struct Pump {
@@ -59,6 +60,8 @@ impl Pump {
 
     async fn sleep(&self, want: &Want, wait: Duration) {
         if self.line.sleeps(want) {
+            // Clocks sleep for whole milliseconds, and this shall not wake for nothing many times.
+            let wait = Duration::from_millis(millis(wait).max(1));
             let clock = &self.pacer.tokens.clock;
             clock.within(wait, self.line.woken()).await;
         }

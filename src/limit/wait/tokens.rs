@@ -11,7 +11,7 @@ use crate::limit::Fallback;
 use crate::policy::bucket::{Bucket, Decision, Quota, Terms};
 use crate::store::shared::buckets::{Change, Charge, Policy, SharedBuckets, Unavailable};
 
-/// Between two questions to a Redis that does not answer, where nothing else says how long to wait.
+/// Redis is asked again so soon when it did not answer.
 const LATER: Duration = Duration::from_millis(100);
 /// Processes that wait for the same token come back at different times.
 const SPREAD: Duration = Duration::from_millis(5);
@@ -82,8 +82,9 @@ impl Tokens {
             let reserved = (quota.tokens() as f64 * part).floor() as u64;
             quota.tokens().saturating_sub(reserved).max(1)
         });
+        // One more than its share: what is late by a moment is not lost.
         let floor_quota = Quota::new(quota.count(), quota.period().div_f64(floor))
-            .capacity(((quota.tokens() as f64 * floor) as u64).max(1));
+            .capacity((quota.tokens() as f64 * floor) as u64 + 2);
         let share = match &shared {
             Some((_, Fallback::Local { share }, _)) => *share,
             _ => 1,
@@ -286,10 +287,13 @@ impl Tokens {
             Fallback::Local { .. } => {
                 let held = &mut line.state.lock().held;
                 let got = self.take_here(held, want);
-                if let Got::Granted { number, .. } = got {
-                    held.alone += number * want.cost;
-                }
-                got
+                let Got::Granted { number, wait } = got else {
+                    return got;
+                };
+                held.alone += number * want.cost;
+                // Redis may answer long before its share holds so much again.
+                let wait = wait.min(LATER);
+                Got::Granted { number, wait }
             }
         }
     }
