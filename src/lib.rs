@@ -86,7 +86,7 @@ pub use coding::Coding;
 pub use compress::CompressLayer;
 pub use conditional::ConditionalLayer;
 pub use error::{ConfigError, KeyError};
-pub use limit::Limiter;
+pub use limit::{LimitLayer, Limiter};
 pub use policy::bucket::Quota;
 pub use policy::decision::{Decision, Forward, Reason};
 

@@ -100,6 +100,7 @@ impl LimiterBuilder {
         self
     }
 
+    #[cfg(feature = "redis")]
     pub(super) fn shared(mut self, shared: SharedBuckets) -> Self {
         self.settings.shared = Some(shared);
         self

@@ -51,6 +51,13 @@ pub(super) struct Principal {
     pub(super) everyone: bool,
 }
 
+impl Principal {
+    /// A number below `most` that differs between principals.
+    pub(super) const fn spread(&self, most: u64) -> u64 {
+        self.near % most
+    }
+}
+
 /// What is asked of one bucket.
 #[derive(Clone, Copy)]
 pub(super) struct Charge<'a> {
@@ -119,7 +126,7 @@ impl Core {
     #[inline]
     pub(super) fn principal(&self, key: &Key<'_>) -> Principal {
         let mut near = self.seed.build_hasher();
-        key.feed(&mut |bytes| near.write(bytes));
+        key.feed(&mut |bytes: &[u8]| near.write(bytes));
         let shared = match &self.shared {
             None => 0,
             Some(_) => self.digest(key),
@@ -136,7 +143,7 @@ impl Core {
         let mut digest = Sha256::new();
         digest.update((self.secret.len() as u64).to_be_bytes());
         digest.update(&self.secret);
-        key.feed(&mut |bytes| digest.update(bytes));
+        key.feed(&mut |bytes: &[u8]| digest.update(bytes));
         let mut first = [0; 16];
         first.copy_from_slice(&digest.finalize()[..16]);
         u128::from_be_bytes(first)

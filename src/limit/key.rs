@@ -6,8 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use http::header::HeaderName;
+use http::header::{HeaderMap, HeaderName};
 use http::request::Parts;
+use http::{Extensions, Method, Request};
 
 use crate::error::KeyError;
 use crate::policy::client_address::ClientAddress;
@@ -35,41 +36,61 @@ pub enum Key<'a> {
 }
 
 impl Key<'_> {
-    /// What is hashed: no two keys feed the same bytes.
-    pub(super) fn feed(&self, feed: &mut dyn FnMut(&[u8])) {
+    /// What is hashed: no two keys feed the same bytes. Read from the end, what was fed says what it is.
+    #[inline]
+    pub(super) fn feed<F: FnMut(&[u8])>(&self, feed: &mut F) {
         match self {
             Self::Everyone => feed(&[0]),
-            Self::Address(address) => {
-                let address = match address.to_canonical() {
-                    IpAddr::V4(address) => address.to_ipv6_mapped(),
-                    IpAddr::V6(address) => address,
-                };
-                let mut bytes = [1; 17];
-                bytes[1..].copy_from_slice(&address.octets());
-                feed(&bytes);
-            }
+            Self::Address(address) => match address.to_canonical() {
+                IpAddr::V4(address) => {
+                    let [a, b, c, d] = address.octets();
+                    feed(&[a, b, c, d, 1]);
+                }
+                IpAddr::V6(address) => {
+                    let mut bytes = [4; 17];
+                    bytes[..16].copy_from_slice(&address.octets());
+                    feed(&bytes);
+                }
+            },
             Self::Name(name) => {
-                let mut head = [2; 9];
-                head[1..].copy_from_slice(&(name.len() as u64).to_be_bytes());
-                feed(&head);
                 feed(name);
+                feed(&[2]);
             }
-            Self::All(parts) => {
-                let mut head = [3; 9];
-                head[1..].copy_from_slice(&(parts.len() as u64).to_be_bytes());
-                feed(&head);
-                parts.iter().for_each(|part| part.feed(feed));
-            }
+            Self::All(parts) => feed_all(parts, feed),
         }
     }
 
-    /// Every address and every name of it, as texts.
+    /// The same, borrowing nothing.
+    pub(super) fn into_owned(self) -> Key<'static> {
+        match self {
+            Self::Everyone => Key::Everyone,
+            Self::Address(address) => Key::Address(address),
+            Self::Name(name) => Key::Name(Cow::Owned(name.into_owned())),
+            Self::All(parts) => Key::All(parts.into_iter().map(Key::into_owned).collect()),
+        }
+    }
+
+    /// Whether one of its parts passes a test.
     pub(super) fn any(&self, test: &mut dyn FnMut(&Self) -> bool) -> bool {
         match self {
             Self::All(parts) => parts.iter().any(|part| part.any(test)),
             one => test(one),
         }
     }
+}
+
+/// Apart, and through a pointer, since the types of closures would nest without end.
+fn feed_all(parts: &[Key<'_>], feed: &mut dyn FnMut(&[u8])) {
+    for part in parts {
+        let mut length = 0_u64;
+        part.feed(&mut |bytes: &[u8]| {
+            length += bytes.len() as u64;
+            feed(bytes);
+        });
+        feed(&length.to_be_bytes());
+    }
+    feed(&(parts.len() as u64).to_be_bytes());
+    feed(&[3]);
 }
 
 impl<'a> From<&'a str> for Key<'a> {
@@ -107,6 +128,38 @@ impl From<IpAddr> for Key<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 
+/// What is read of a request. The whole head only where somebody's function asks for it: to take it out of a
+/// request and put it back costs as much as a decision.
+#[derive(Clone, Copy)]
+pub(super) struct Head<'a> {
+    pub(super) method: &'a Method,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) extensions: &'a Extensions,
+    pub(super) parts: Option<&'a Parts>,
+}
+
+impl<'a> Head<'a> {
+    #[inline]
+    pub(super) fn of<B>(request: &'a Request<B>) -> Self {
+        Self {
+            method: request.method(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+            parts: None,
+        }
+    }
+
+    #[inline]
+    pub(super) fn whole(parts: &'a Parts) -> Self {
+        Self {
+            method: &parts.method,
+            headers: &parts.headers,
+            extensions: &parts.extensions,
+            parts: Some(parts),
+        }
+    }
+}
+
 /// One part of a key: where it is read.
 #[derive(Clone)]
 pub(super) enum Part {
@@ -129,17 +182,23 @@ pub(super) enum NoKey {
 
 impl Part {
     /// `None` where somebody else has to be asked.
-    pub(super) fn read<'a>(&self, parts: &'a Parts) -> Option<Result<Key<'a>, NoKey>> {
+    #[inline]
+    pub(super) fn read<'a>(&self, head: Head<'a>) -> Option<Result<Key<'a>, NoKey>> {
         Some(match self {
             Self::Address(rule) => {
-                let found = rule.find(peer(parts), &parts.headers);
+                let found = rule.find(peer(head.extensions), head.headers);
                 found.map(Key::Address).ok_or(NoKey::NoPeer)
             }
-            Self::Header(name) => header(parts, name),
-            Self::Route => route(parts),
-            Self::Name(name) => named(name(parts)),
+            Self::Header(name) => header(head.headers, name),
+            Self::Route => route(head),
+            Self::Name(name) => named(name(head.parts?)),
             Self::Asked(_) => return None,
         })
+    }
+
+    /// Whether it is read by a function that is given the whole head.
+    pub(super) const fn needs_parts(&self) -> bool {
+        matches!(self, Self::Name(_) | Self::Asked(_))
     }
 }
 
@@ -157,19 +216,17 @@ pub(super) fn named<'a>(name: Result<Option<Cow<'a, str>>, KeyError>) -> Result<
 }
 
 /// The address of the connection.
-pub(super) fn peer(parts: &Parts) -> Option<IpAddr> {
+#[inline]
+pub(super) fn peer(extensions: &Extensions) -> Option<IpAddr> {
     #[cfg(feature = "axum")]
-    if let Some(info) = parts
-        .extensions
-        .get::<axum::extract::ConnectInfo<SocketAddr>>()
-    {
+    if let Some(info) = extensions.get::<axum::extract::ConnectInfo<SocketAddr>>() {
         return Some(info.0.ip());
     }
-    parts.extensions.get::<PeerAddr>().map(|peer| peer.0.ip())
+    extensions.get::<PeerAddr>().map(|peer| peer.0.ip())
 }
 
-fn header<'a>(parts: &'a Parts, name: &HeaderName) -> Result<Key<'a>, NoKey> {
-    let mut lines = parts.headers.get_all(name).iter();
+fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Key<'a>, NoKey> {
+    let mut lines = headers.get_all(name).iter();
     match (lines.next(), lines.next()) {
         (Some(line), None) if !line.is_empty() => Ok(Key::from(line.as_bytes())),
         _ => Err(NoKey::NoName),
@@ -177,12 +234,12 @@ fn header<'a>(parts: &'a Parts, name: &HeaderName) -> Result<Key<'a>, NoKey> {
 }
 
 /// The method and the route's template, never the raw path: of paths there are as many as clients like.
-fn route(parts: &Parts) -> Result<Key<'_>, NoKey> {
+fn route(head: Head<'_>) -> Result<Key<'_>, NoKey> {
     #[cfg(feature = "axum")]
-    if let Some(path) = parts.extensions.get::<axum::extract::MatchedPath>() {
-        let method = Key::from(parts.method.as_str());
+    if let Some(path) = head.extensions.get::<axum::extract::MatchedPath>() {
+        let method = Key::from(head.method.as_str());
         return Ok(Key::All(vec![method, Key::from(path.as_str())]));
     }
-    let _ = parts;
+    let _ = head.method;
     Err(NoKey::NoName)
 }

@@ -12,15 +12,7 @@ use crate::store::shared::buckets::{self as shared, Change, Taken};
 impl Core {
     /// Takes from one bucket.
     pub(super) async fn take(&self, principal: Principal, cost: u64) -> Decision {
-        let decision = match &self.shared {
-            None => self.take_here(principal, cost),
-            Some(_) if cost > self.quota.tokens() => Decision::Never,
-            Some(shared) => {
-                let charge = self.charge(principal, cost);
-                let mut decisions = from_redis(shared, &[charge]).await;
-                decisions.pop().unwrap_or(Decision::Unavailable)
-            }
-        };
+        let decision = uncounted(&self.charge(principal, cost)).await;
         self.count(decision);
         decision
     }
@@ -85,6 +77,17 @@ pub(super) async fn all(charges: &[Charge<'_>]) -> Vec<Decision> {
     }
     count(&merged, &decisions);
     places.into_iter().map(|n| decisions[n]).collect()
+}
+
+/// Takes from one bucket, and leaves it to others to count that.
+pub(super) async fn uncounted(charge: &Charge<'_>) -> Decision {
+    match &charge.core.shared {
+        None => charge.core.take_here(charge.principal, charge.cost),
+        Some(shared) => {
+            let mut decisions = from_redis(shared, &[*charge]).await;
+            decisions.pop().unwrap_or(Decision::Unavailable)
+        }
+    }
 }
 
 /// Takes from several buckets of this process, all or nothing.

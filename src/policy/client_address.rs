@@ -350,3 +350,313 @@ impl fmt::Display for Network {
         write!(f, "{}/{}", self.address, self.bits)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    const XFF: &str = "x-forwarded-for";
+
+    fn found(rule: &ClientAddress, peer: &str, lines: &[(&str, &str)]) -> String {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            let name: HeaderName = name.parse().unwrap();
+            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        let peer = (!peer.is_empty()).then(|| peer.parse().unwrap());
+        let found = rule.find(peer, &headers);
+        found.map_or_else(|| "nobody".to_owned(), |address| address.to_string())
+    }
+
+    /// 10.0.0.1 is the nearest proxy; 6.6.6.6 is what a client would like to be.
+    #[test]
+    fn nobody_chooses_an_address_by_writing_a_field() {
+        let peer = ClientAddress::peer();
+        let one = ClientAddress::behind_hops(1);
+        let two = ClientAddress::behind_hops(2);
+        let net = ClientAddress::behind(["10.0.0.0/8", "fd00::/8"]);
+        let fwd = ClientAddress::behind_hops(1).forwarded();
+        let fnet = net.clone().forwarded();
+        let real = ClientAddress::behind_hops(1).header("x-real-ip");
+        let f = "forwarded";
+        type Row<'a> = (
+            &'a ClientAddress,
+            &'a str,
+            &'a [(&'a str, &'a str)],
+            &'a str,
+        );
+        let table: &[Row<'_>] = &[
+            // The connection alone.
+            (&peer, "1.1.1.1", &[], "1.1.1.1"),
+            (&peer, "1.1.1.1", &[(XFF, "6.6.6.6")], "1.1.1.1"),
+            (&peer, "1.1.1.1", &[(f, "for=6.6.6.6")], "1.1.1.1"),
+            (&peer, "", &[(XFF, "6.6.6.6")], "nobody"),
+            // One proxy, by count.
+            (&one, "10.0.0.1", &[(XFF, "1.1.1.1")], "1.1.1.1"),
+            (&one, "10.0.0.1", &[(XFF, "6.6.6.6, 1.1.1.1")], "1.1.1.1"),
+            (&one, "10.0.0.1", &[(XFF, "6.6.6.6,1.1.1.1")], "1.1.1.1"),
+            (
+                &one,
+                "10.0.0.1",
+                &[(XFF, "6.6.6.6"), (XFF, "1.1.1.1")],
+                "1.1.1.1",
+            ),
+            (
+                &one,
+                "10.0.0.1",
+                &[(XFF, "6.6.6.6, 6.6.6.6"), (XFF, "5.5.5.5, 1.1.1.1")],
+                "1.1.1.1",
+            ),
+            (&one, "10.0.0.1", &[], "10.0.0.1"),
+            (&one, "10.0.0.1", &[(XFF, "")], "10.0.0.1"),
+            (&one, "10.0.0.1", &[(XFF, "6.6.6.6, ")], "6.6.6.6"),
+            (&one, "10.0.0.1", &[(XFF, "6.6.6.6, unknown")], "10.0.0.1"),
+            (
+                &one,
+                "10.0.0.1",
+                &[(XFF, "6.6.6.6, 1.1.1.1:4711")],
+                "1.1.1.1",
+            ),
+            (
+                &one,
+                "10.0.0.1",
+                &[(XFF, "6.6.6.6, [2001:db8::1]:4711")],
+                "2001:db8::",
+            ),
+            (
+                &one,
+                "10.0.0.1",
+                &[(XFF, "6.6.6.6, [2001:db8::1]")],
+                "2001:db8::",
+            ),
+            (
+                &one,
+                "10.0.0.1",
+                &[(XFF, "6.6.6.6, 2001:db8::1")],
+                "2001:db8::",
+            ),
+            (
+                &one,
+                "10.0.0.1",
+                &[(XFF, "6.6.6.6, ::ffff:1.1.1.1")],
+                "1.1.1.1",
+            ),
+            (&one, "10.0.0.1", &[(XFF, "6.6.6.6, 1.1.1.1.1")], "10.0.0.1"),
+            (&one, "10.0.0.1", &[(XFF, "6.6.6.6, 999.1.1.1")], "10.0.0.1"),
+            (&one, "10.0.0.1", &[(XFF, "6.6.6.6, 01.1.1.1")], "10.0.0.1"),
+            (
+                &one,
+                "10.0.0.1",
+                &[(XFF, "6.6.6.6, fe80::1%eth0")],
+                "10.0.0.1",
+            ),
+            (
+                &one,
+                "10.0.0.1",
+                &[(XFF, "6.6.6.6, [2001:db8::1")],
+                "10.0.0.1",
+            ),
+            (
+                &one,
+                "10.0.0.1",
+                &[(XFF, "6.6.6.6, \u{a0}1.1.1.1")],
+                "10.0.0.1",
+            ),
+            (&one, "10.0.0.1", &[(f, "for=6.6.6.6")], "10.0.0.1"),
+            (&one, "", &[(XFF, "1.1.1.1")], "1.1.1.1"),
+            (&one, "", &[], "nobody"),
+            // Two proxies.
+            (
+                &two,
+                "10.0.0.1",
+                &[(XFF, "6.6.6.6, 1.1.1.1, 10.0.0.2")],
+                "1.1.1.1",
+            ),
+            (&two, "10.0.0.1", &[(XFF, "1.1.1.1")], "1.1.1.1"),
+            (
+                &two,
+                "10.0.0.1",
+                &[(XFF, "6.6.6.6, junk, 10.0.0.2")],
+                "10.0.0.2",
+            ),
+            (
+                &two,
+                "10.0.0.1",
+                &[(XFF, "6.6.6.6, 1.1.1.1"), (XFF, "10.0.0.2")],
+                "1.1.1.1",
+            ),
+            // By networks.
+            (
+                &net,
+                "10.0.0.1",
+                &[(XFF, "6.6.6.6, 1.1.1.1, 10.0.0.2")],
+                "1.1.1.1",
+            ),
+            (&net, "10.0.0.1", &[(XFF, "1.1.1.1")], "1.1.1.1"),
+            (&net, "1.1.1.1", &[(XFF, "6.6.6.6")], "1.1.1.1"),
+            (&net, "10.0.0.1", &[(XFF, "10.0.0.3, 10.0.0.2")], "10.0.0.3"),
+            (
+                &net,
+                "10.0.0.1",
+                &[(XFF, "6.6.6.6, junk, 10.0.0.2")],
+                "10.0.0.2",
+            ),
+            (
+                &net,
+                "10.0.0.1",
+                &[(XFF, "6.6.6.6, 1.1.1.1, ::ffff:10.0.0.2")],
+                "1.1.1.1",
+            ),
+            (
+                &net,
+                "::ffff:10.0.0.1",
+                &[(XFF, "6.6.6.6, 1.1.1.1")],
+                "1.1.1.1",
+            ),
+            (&net, "fd00::1", &[(XFF, "6.6.6.6, 1.1.1.1")], "1.1.1.1"),
+            (&net, "fe00::1", &[(XFF, "6.6.6.6, 1.1.1.1")], "fe00::"),
+            (&net, "", &[(XFF, "1.1.1.1")], "nobody"),
+            // `Forwarded`.
+            (
+                &fwd,
+                "10.0.0.1",
+                &[(f, "for=6.6.6.6, for=1.1.1.1;proto=https")],
+                "1.1.1.1",
+            ),
+            (
+                &fwd,
+                "10.0.0.1",
+                &[(f, "for=6.6.6.6;by=x, For=\"1.1.1.1:4711\"")],
+                "1.1.1.1",
+            ),
+            (
+                &fwd,
+                "10.0.0.1",
+                &[(f, "for=\"[2001:db8:0:1::7]:4711\"")],
+                "2001:db8:0:1::",
+            ),
+            (
+                &fwd,
+                "10.0.0.1",
+                &[(f, "for=6.6.6.6;x=\", for=1.1.1.1")],
+                "1.1.1.1",
+            ),
+            (
+                &fwd,
+                "10.0.0.1",
+                &[(f, "for=\"6.6.6.6, for=\"[2001:db8::1]\"")],
+                "2001:db8::",
+            ),
+            (
+                &fwd,
+                "10.0.0.1",
+                &[(f, "for=6.6.6.6"), (f, "for=1.1.1.1")],
+                "1.1.1.1",
+            ),
+            (
+                &fwd,
+                "10.0.0.1",
+                &[(f, "for=6.6.6.6, for=_hidden")],
+                "10.0.0.1",
+            ),
+            (
+                &fwd,
+                "10.0.0.1",
+                &[(f, "for=6.6.6.6, for=unknown")],
+                "10.0.0.1",
+            ),
+            (
+                &fwd,
+                "10.0.0.1",
+                &[(f, "for=6.6.6.6, proto=https")],
+                "10.0.0.1",
+            ),
+            (
+                &fwd,
+                "10.0.0.1",
+                &[(f, "for=6.6.6.6, for=1.1.1.1;for=6.6.6.6")],
+                "10.0.0.1",
+            ),
+            (
+                &fwd,
+                "10.0.0.1",
+                &[(f, "for=6.6.6.6, for=\"1.1.1\\.1\"")],
+                "10.0.0.1",
+            ),
+            (
+                &fwd,
+                "10.0.0.1",
+                &[(f, "for=6.6.6.6, for=1.1.1.1;host=\"a,b;for=6.6.6.6\"")],
+                "1.1.1.1",
+            ),
+            (&fwd, "10.0.0.1", &[(XFF, "6.6.6.6")], "10.0.0.1"),
+            (
+                &fnet,
+                "10.0.0.1",
+                &[(f, "for=6.6.6.6, for=1.1.1.1, for=10.0.0.2")],
+                "1.1.1.1",
+            ),
+            // Another field.
+            (
+                &real,
+                "10.0.0.1",
+                &[("x-real-ip", "1.1.1.1"), (XFF, "6.6.6.6")],
+                "1.1.1.1",
+            ),
+        ];
+        assert!(table.len() >= 40);
+        for (rule, peer, lines, expected) in table {
+            assert_eq!(
+                &found(rule, peer, lines),
+                expected,
+                "{peer} {lines:?} {rule:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_client_has_one_bucket_for_all_addresses_of_its_prefix() {
+        let rule = ClientAddress::peer();
+        let table = [
+            (rule.clone(), "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            (rule.clone(), "2001:db8:1:2:ffff::", "2001:db8:1:2::"),
+            (rule.clone(), "2001:db8:1:3::", "2001:db8:1:3::"),
+            (
+                rule.clone().ipv6_prefix(48),
+                "2001:db8:1:3::",
+                "2001:db8:1::",
+            ),
+            (rule.clone().ipv6_prefix(128), "2001:db8::1", "2001:db8::1"),
+            (rule.clone(), "::ffff:1.2.3.4", "1.2.3.4"),
+            (rule.clone(), "::ffff:1.2.3.5", "1.2.3.5"),
+            (rule.clone(), "64:ff9b::1.2.3.4", "64:ff9b::"),
+            (rule.nat64(), "64:ff9b::1.2.3.4", "1.2.3.4"),
+        ];
+        for (rule, peer, expected) in table {
+            assert_eq!(found(&rule, peer, &[]), expected, "{peer}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_told() {
+        let wrong = [
+            ClientAddress::behind_hops(0),
+            ClientAddress::behind([] as [&str; 0]),
+            ClientAddress::behind(["everything"]),
+            ClientAddress::behind(["10.0.0.0/33"]),
+            ClientAddress::behind(["10.0.0.0/8", "0.0.0.0/0"]),
+            ClientAddress::behind(["::/0"]),
+            ClientAddress::behind(["::ffff:0:0/96"]),
+            ClientAddress::behind_hops(1).header("x real ip"),
+            ClientAddress::peer().ipv6_prefix(8),
+        ];
+        for rule in wrong {
+            assert!(rule.validate().is_err(), "{rule:?}");
+        }
+        assert!(ClientAddress::behind(["10.0.0.0/8", "::1"])
+            .validate()
+            .is_ok());
+    }
+}

@@ -19,12 +19,14 @@ fn main() {
             let mut ours = Vec::new();
             let mut theirs = Vec::new();
             let mut theirs_mono = Vec::new();
-            let limiter = Limiter::builder(Quota::per_second(1_000_000).capacity(1_000_000))
-                .max_keys(names.len().max(1000))
-                .build()
-                .unwrap();
-            let n = std::num::NonZeroU32::new(1_000_000).unwrap();
-            let quota = governor::Quota::per_second(n).allow_burst(n);
+            let limiter =
+                Limiter::builder(Quota::per_second(1_000_000_000).capacity(4_000_000_000))
+                    .max_keys(names.len().max(1000))
+                    .build()
+                    .unwrap();
+            let n = std::num::NonZeroU32::new(1_000_000_000).unwrap();
+            let b = std::num::NonZeroU32::new(4_000_000_000).unwrap();
+            let quota = governor::Quota::per_second(n).allow_burst(b);
             let governor: DefaultKeyedRateLimiter<String> = RateLimiter::dashmap(quota);
             let mono: RateLimiter<
                 String,

@@ -69,15 +69,13 @@ impl Buckets {
         change: impl Fn(Bucket) -> (Bucket, T),
     ) -> T {
         let fingerprint = hash.max(1);
-        let places = self.places(fingerprint);
         loop {
-            let Some((set, way)) = self.find(places, fingerprint) else {
-                if let Some(told) = self.place(places, fingerprint, now, &change) {
-                    return told;
-                }
-                continue;
+            let found = self.find(fingerprint);
+            let told = match found {
+                Some((set, way)) => set.try_change(way, fingerprint, &change),
+                None => self.place(fingerprint, now, &change),
             };
-            if let Some(told) = self.sets[set].try_change(way, fingerprint, &change) {
+            if let Some(told) = told {
                 return told;
             }
         }
@@ -100,32 +98,41 @@ impl Buckets {
     }
 
     #[inline]
-    fn places(&self, fingerprint: u64) -> [usize; 2] {
-        let reduce = |hash: u64| {
-            let place = (u128::from(hash) * self.sets.len() as u128) >> 64;
-            usize::try_from(place).unwrap_or(0)
-        };
-        // Any odd constant with well-spread bits: the second place must not follow from the first.
-        let mixed = fingerprint
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            .rotate_left(32);
-        let first = reduce(fingerprint);
-        let second = reduce(mixed.wrapping_mul(0xD6E8_FEB8_6659_FD93));
-        [first, second]
+    fn first(&self, fingerprint: u64) -> usize {
+        self.reduced(fingerprint)
+    }
+
+    /// Must not follow from the first.
+    #[inline]
+    fn second(&self, fingerprint: u64) -> usize {
+        // Odd constants with well-spread bits.
+        let mixed = fingerprint.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.reduced(mixed.rotate_left(32).wrapping_mul(0xD6E8_FEB8_6659_FD93))
     }
 
     #[inline]
-    fn find(&self, places: [usize; 2], fingerprint: u64) -> Option<(usize, usize)> {
-        places
-            .into_iter()
-            .find_map(|set| Some((set, self.sets[set].way_of(fingerprint)?)))
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "less than the number of sets"
+    )]
+    fn reduced(&self, hash: u64) -> usize {
+        ((u128::from(hash) * self.sets.len() as u128) >> 64) as usize
+    }
+
+    #[inline]
+    fn find(&self, fingerprint: u64) -> Option<(&Set, usize)> {
+        let set = &self.sets[self.first(fingerprint)];
+        if let Some(way) = set.way_of(fingerprint) {
+            return Some((set, way));
+        }
+        let set = &self.sets[self.second(fingerprint)];
+        Some((set, set.way_of(fingerprint)?))
     }
 
     /// Gives a key a slot with what `change` makes of a full bucket; `None` if another thread was faster.
     #[cold]
     fn place<T>(
         &self,
-        places: [usize; 2],
         fingerprint: u64,
         now: Moment,
         change: impl Fn(Bucket) -> (Bucket, T),
@@ -134,8 +141,9 @@ impl Buckets {
         if bucket == Bucket::default() {
             return Some(told);
         }
+        let places = [self.first(fingerprint), self.second(fingerprint)];
         let _locked = self.lock(places);
-        if self.find(places, fingerprint).is_some() {
+        if self.find(fingerprint).is_some() {
             return None;
         }
         // Fails only against takers of the slot that was chosen, who then made it a worse choice.
@@ -190,13 +198,8 @@ impl Buckets {
 impl Set {
     #[inline]
     fn way_of(&self, fingerprint: u64) -> Option<usize> {
-        // All eight, without a branch for each: they lie in one cache line.
-        let mut found = 0_u32;
-        for (way, slot) in self.fingerprints.iter().enumerate() {
-            let same = slot.load(Acquire) == fingerprint;
-            found |= u32::from(same) << way;
-        }
-        (found != 0).then(|| found.trailing_zeros() as usize)
+        let is_it = |slot: &AtomicU64| slot.load(Acquire) == fingerprint;
+        self.fingerprints.iter().position(is_it)
     }
 
     /// The slot whose bucket was or will be full first, and how many are full now.
@@ -232,5 +235,192 @@ impl Set {
                 Err(other) => time = other,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::hash::{BuildHasher, RandomState};
+    use std::sync::atomic::AtomicUsize;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::policy::bucket::{Decision, Quota, Terms};
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn terms(quota: Quota) -> Terms {
+        Terms::of(&quota).unwrap()
+    }
+
+    fn take(buckets: &Buckets, terms: &Terms, key: u64, cost: u64, nanos: u64) -> Decision {
+        let now = terms.at(nanos);
+        buckets.update(key, now, |bucket| bucket.take(terms, cost, now))
+    }
+
+    /// Well-spread numbers, the same ones each time.
+    fn numbers(mut seed: u64) -> impl FnMut() -> u64 {
+        move || {
+            seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mut z = seed;
+            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            z ^ (z >> 31)
+        }
+    }
+
+    #[test]
+    fn a_key_has_one_bucket_and_another_key_another() {
+        let buckets = Buckets::new(100);
+        let terms = terms(Quota::per_second(2));
+        for key in [0, 1, 2, u64::MAX] {
+            let admitted = (0..5).filter(|_| take(&buckets, &terms, key, 1, SECOND).is_admitted());
+            // No hash is zero: it stands for nobody, and is another key's.
+            assert_eq!(admitted.count(), if key == 1 { 0 } else { 2 }, "{key}");
+        }
+    }
+
+    #[test]
+    fn no_bucket_makes_room_for_another_at_the_nominal_load() {
+        let terms = terms(Quota::per_hour(1));
+        for (keys, seeds) in [(64, 200), (1_000, 100), (20_000, 10), (300_000, 1)] {
+            for seed in 0..seeds {
+                let buckets = Buckets::new(keys);
+                let mut next = numbers(seed);
+                for _ in 0..keys {
+                    assert!(take(&buckets, &terms, next(), 1, SECOND).is_admitted());
+                }
+                assert_eq!(buckets.evicted(), 0, "{keys} keys, seed {seed}");
+                let (live, slots) = buckets.occupancy(terms.at(SECOND));
+                assert_eq!(live, keys);
+                assert!(buckets.bytes() <= 26 * keys + 512, "{slots} slots");
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_bucket_gives_its_place_away_and_nothing_is_lost() {
+        let terms = terms(Quota::per_second(1));
+        let buckets = Buckets::new(1_000);
+        let mut next = numbers(7);
+        // Many times more keys than places, never more at once than there is room for.
+        for second in 1..100 {
+            for _ in 0..500 {
+                assert!(take(&buckets, &terms, next(), 1, second * 2 * SECOND).is_admitted());
+            }
+        }
+        assert_eq!(buckets.evicted(), 0);
+    }
+
+    #[test]
+    fn a_flood_of_keys_forgets_the_smallest_debts_first() {
+        let terms = terms(Quota::per_hour(100));
+        let buckets = Buckets::new(1_000);
+        let mut next = numbers(3);
+        let blocked: Vec<u64> = (0..20).map(|_| next()).collect();
+        for key in &blocked {
+            assert!(take(&buckets, &terms, *key, 100, SECOND).is_admitted());
+        }
+        for _ in 0..100_000 {
+            let _ = take(&buckets, &terms, next(), 1, SECOND);
+        }
+        assert!(buckets.evicted() > 90_000);
+        for key in blocked {
+            assert!(!take(&buckets, &terms, key, 1, SECOND).is_admitted());
+        }
+    }
+
+    #[test]
+    fn a_refusal_writes_nothing() {
+        let terms = terms(Quota::per_second(3));
+        let buckets = Buckets::new(10);
+        assert!(!take(&buckets, &terms, 9, 4, SECOND).is_admitted());
+        assert_eq!(buckets.occupancy(terms.at(SECOND)).0, 0, "never");
+        assert!(take(&buckets, &terms, 9, 0, SECOND).is_admitted());
+        assert_eq!(buckets.occupancy(terms.at(SECOND)).0, 0, "nothing");
+    }
+
+    /// Against a map of plain buckets: what each key was admitted must be the same, step by step.
+    #[test]
+    fn the_table_does_what_a_map_of_buckets_does() {
+        let steps = std::env::var("LARDER_LIMIT_STEPS").ok();
+        let steps = steps
+            .and_then(|steps| steps.parse().ok())
+            .unwrap_or(1_000_000);
+        let terms = terms(Quota::new(7, Duration::from_millis(900)).capacity(11));
+        let buckets = Buckets::new(4_000);
+        let mut model: HashMap<u64, Bucket> = HashMap::new();
+        let seed = RandomState::new();
+        let mut next = numbers(11);
+        let mut nanos = SECOND;
+        for step in 0..steps {
+            let random = next();
+            nanos += random % 1_000_000;
+            let now = terms.at(nanos);
+            let key = seed.hash_one((random >> 32) % 2_000);
+            let cost = (random >> 20) % 4;
+            let known = model.entry(key).or_default();
+            if random.is_multiple_of(13) {
+                let price = terms.price(cost);
+                buckets.update(key, now, |bucket| (bucket.refund(price), ()));
+                *known = known.refund(price);
+                continue;
+            }
+            let told = take(&buckets, &terms, key, cost, nanos);
+            let expected;
+            (*known, expected) = known.take(&terms, cost, now);
+            assert_eq!(told, expected, "step {step}");
+        }
+        assert_eq!(buckets.evicted(), 0);
+    }
+
+    #[test]
+    fn threads_together_are_admitted_no_more_than_the_capacity() {
+        const THREADS: usize = 8;
+        const KEYS: u64 = 50;
+        let terms = terms(Quota::per_hour(100));
+        let buckets = Buckets::new(200);
+        let keys: Vec<u64> = (0..KEYS).map(|n| RandomState::new().hash_one(n)).collect();
+        let admitted = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let (terms, buckets, keys, admitted) = (&terms, &buckets, &keys, &admitted);
+                scope.spawn(move || {
+                    for n in 0..20_000 {
+                        let key = keys[(n * (thread + 1)) % keys.len()];
+                        if take(buckets, terms, key, 1, SECOND).is_admitted() {
+                            admitted.fetch_add(1, Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(admitted.into_inner(), 100 * KEYS as usize);
+    }
+
+    /// Places change hands all the time here: every key is placed again and again while others are taken from.
+    #[test]
+    fn a_place_that_changes_hands_never_charges_the_wrong_key_into_admitting_more() {
+        const THREADS: u64 = 4;
+        let terms = terms(Quota::per_second(1));
+        let buckets = Buckets::new(8);
+        let admitted = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let (terms, buckets, admitted) = (&terms, &buckets, &admitted);
+                scope.spawn(move || {
+                    // Each second all threads race for the token of one key.
+                    for second in 1..5_000 {
+                        let key = RandomState::new().hash_one((thread, second));
+                        let _ = take(buckets, terms, key, 1, second * 2 * SECOND);
+                        if take(buckets, terms, 0xFACE, 1, 20_000 * SECOND).is_admitted() {
+                            admitted.fetch_add(1, Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(admitted.into_inner(), 1, "its debt is the largest there is");
     }
 }
