@@ -37,7 +37,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     workers.join_all().await;
     upstream.print();
-    print(&waits.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
+    print(
+        &waits
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner()),
+    );
     Ok(())
 }
 
@@ -60,7 +64,9 @@ async fn work(pacer: Pacer, upstream: Arc<Upstream>, waits: Waits) {
     let client = service_fn(move |_: Request<()>| {
         let status = upstream.call();
         async move {
-            let response = Response::builder().status(status).header("retry-after", "1");
+            let response = Response::builder()
+                .status(status)
+                .header("retry-after", "1");
             Ok::<_, Infallible>(response.body(()).unwrap_or_default())
         }
     });
@@ -68,7 +74,11 @@ async fn work(pacer: Pacer, upstream: Arc<Upstream>, waits: Waits) {
     let until = Instant::now() + 6 * SECOND;
     let mut calls = JoinSet::new();
     for _ in 0..9 {
-        let priority = if calls.is_empty() { Priority::Critical } else { Priority::Background };
+        let priority = if calls.is_empty() {
+            Priority::Critical
+        } else {
+            Priority::Background
+        };
         let (client, waits) = (client.clone(), Arc::clone(&waits));
         calls.spawn(async move {
             while Instant::now() < until {
@@ -76,7 +86,9 @@ async fn work(pacer: Pacer, upstream: Arc<Upstream>, waits: Waits) {
                 request.extensions_mut().insert(priority);
                 let began = Instant::now();
                 if client.clone().oneshot(request).await.is_ok() {
-                    let mut waits = waits.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                    let mut waits = waits
+                        .lock()
+                        .unwrap_or_else(|poisoned| poisoned.into_inner());
                     waits.push((priority, began.elapsed()));
                 }
                 if priority == Priority::Critical {
@@ -101,9 +113,15 @@ struct Arrival {
 
 impl Upstream {
     fn call(&self) -> StatusCode {
-        let mut arrivals = self.arrivals.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut arrivals = self
+            .arrivals
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         let refused = arrivals.len() == 200;
-        arrivals.push(Arrival { at: Instant::now(), refused });
+        arrivals.push(Arrival {
+            at: Instant::now(),
+            refused,
+        });
         match refused {
             true => StatusCode::TOO_MANY_REQUESTS,
             false => StatusCode::OK,
@@ -111,7 +129,10 @@ impl Upstream {
     }
 
     fn print(&self) {
-        let arrivals = self.arrivals.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let arrivals = self
+            .arrivals
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         let in_second = |first: &Arrival| {
             let after = arrivals.iter().filter(|call| call.at >= first.at);
             after.take_while(|call| call.at < first.at + SECOND).count()
@@ -120,20 +141,43 @@ impl Upstream {
         // What was on its way when the pause was asked for had 50 ms to arrive.
         let too_soon = arrivals.iter().find(|call| call.refused).map_or(0, |no| {
             let pause = no.at + SECOND / 20..no.at + SECOND;
-            arrivals.iter().filter(|call| pause.contains(&call.at)).count()
+            arrivals
+                .iter()
+                .filter(|call| pause.contains(&call.at))
+                .count()
         });
-        println!("upstream     {:>6} calls, at most {most} of 100 in any second", arrivals.len());
-        println!("violations   {:>6} too many, {too_soon} during the pause", most.saturating_sub(100));
+        println!(
+            "upstream     {:>6} calls, at most {most} of 100 in any second",
+            arrivals.len()
+        );
+        println!(
+            "violations   {:>6} too many, {too_soon} during the pause",
+            most.saturating_sub(100)
+        );
     }
 }
 
 fn print(waits: &[(Priority, Duration)]) {
     println!("\npriority      calls   wait p50   wait p99");
     for priority in [Priority::Critical, Priority::Background] {
-        let mut waits: Vec<_> = waits.iter().filter(|wait| wait.0 == priority).map(|wait| wait.1).collect();
+        let mut waits: Vec<_> = waits
+            .iter()
+            .filter(|wait| wait.0 == priority)
+            .map(|wait| wait.1)
+            .collect();
         waits.sort();
-        let part = |part: usize| waits.get(waits.len() * part / 100).copied().unwrap_or_default();
+        let part = |part: usize| {
+            waits
+                .get(waits.len() * part / 100)
+                .copied()
+                .unwrap_or_default()
+        };
         let name = format!("{priority:?}");
-        println!("{name:<12} {:>6} {:>8.1?} {:>10.1?}", waits.len(), part(50), part(99));
+        println!(
+            "{name:<12} {:>6} {:>8.1?} {:>10.1?}",
+            waits.len(),
+            part(50),
+            part(99)
+        );
     }
 }
