@@ -77,7 +77,7 @@ async fn one_who_waits_for_long_gets_its_share_of_the_rate_and_no_more() {
             calls.push(begin(&pacer, &client, Background).await);
         }
     }
-    let mut run = async |seconds: u32| {
+    let run = async |seconds: u32| {
         let before = pacer.stats().granted;
         for _ in 0..seconds * 20 {
             clock.advance(SECOND / 20);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::server::{eventually, Server};
+use super::server::Server;
 use super::{Duration, Pacer, PacerBuilder, Priority, Quota, SECOND};
 use larder::limit::Fallback;
 use larder::Redis;

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{charge, node, still, SECOND};
+use super::{charge, node, still, Duration, SECOND};
 use crate::policy::bucket::Quota;
 use crate::redis::Redis;
 use crate::store::shared::buckets::{Policy, SharedBuckets};
@@ -55,7 +55,7 @@ async fn a_failover_admits_at_most_the_capacity_once_more() {
     let caller = {
         let (buckets, policy) = (buckets.clone(), policy.clone());
         tokio::spawn(async move {
-            let (mut admitted, mut silent, mut slowest) = (0_u64, 0_u64, SECOND * 0);
+            let (mut admitted, mut silent, mut slowest) = (0_u64, 0_u64, Duration::ZERO);
             let began = Instant::now();
             let mut back = None;
             while back.is_none_or(|back: Instant| back.elapsed() < SECOND) {
