@@ -12,6 +12,13 @@ use parking_lot::Mutex;
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
+const DRAFT_6: [&str; 3] = ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"];
+const X_RATELIMIT: [&str; 3] = [
+    "x-ratelimit-limit",
+    "x-ratelimit-remaining",
+    "x-ratelimit-reset",
+];
+
 /// The longest name of a policy.
 pub(crate) const MAX_NAME: usize = 64;
 
@@ -112,10 +119,10 @@ impl Fields {
             Profile::Draft7 => {
                 headers.append(RATELIMIT, self.joined(left, b", reset=", reset));
             }
-            Profile::Draft6 => self.three(headers, "ratelimit-", left, reset),
-            Profile::XRateLimit => self.three(headers, "x-ratelimit-", left, reset),
+            Profile::Draft6 => self.three(headers, DRAFT_6, left, reset),
+            Profile::XRateLimit => self.three(headers, X_RATELIMIT, left, reset),
             Profile::XRateLimitEpoch => {
-                self.three(headers, "x-ratelimit-", left, reset.saturating_add(epoch()));
+                self.three(headers, X_RATELIMIT, left, reset.saturating_add(epoch()));
             }
             Profile::None => {}
         }
@@ -135,19 +142,19 @@ impl Fields {
         HeaderValue::from_bytes(&text[..length]).expect("a checked name and digits are visible")
     }
 
-    fn three(&self, headers: &mut HeaderMap, prefix: &'static str, left: u64, reset: u64) {
-        let [limit, remaining, until] = match prefix {
-            "ratelimit-" => ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"],
-            _ => [
-                "x-ratelimit-limit",
-                "x-ratelimit-remaining",
-                "x-ratelimit-reset",
-            ],
+    /// Single values: those of a layer further in stay if they are tighter.
+    fn three(&self, headers: &mut HeaderMap, names: [&'static str; 3], left: u64, reset: u64) {
+        let [limit, remaining, until] = names.map(HeaderName::from_static);
+        let inner = headers
+            .get(&remaining)
+            .and_then(|inner| inner.to_str().ok());
+        let inner: Option<u64> = inner.and_then(|inner| inner.parse().ok());
+        if inner.is_some_and(|inner| inner <= left) {
+            return;
         }
-        .map(HeaderName::from_static);
-        headers.append(limit, self.limit.clone());
-        headers.append(remaining, HeaderValue::from(left));
-        headers.append(until, HeaderValue::from(reset));
+        headers.insert(limit, self.limit.clone());
+        headers.insert(remaining, HeaderValue::from(left));
+        headers.insert(until, HeaderValue::from(reset));
     }
 
     /// The names of the fields, for `Access-Control-Expose-Headers`.

@@ -164,18 +164,8 @@ impl LimitLayer {
     /// given back, or taken as well. It is taken first, so that requests at the same time cannot
     /// all pass; one that goes away unanswered costs what was taken.
     ///
-    /// The cache leaves its [`Decision`](crate::Decision) in the answer, so a hit may cost less than a miss:
-    ///
-    /// ```
-    /// use larder::{Decision, LimitLayer, Quota};
-    ///
-    /// LimitLayer::new(Quota::per_minute(600)).by_peer_ip().cost(10).settle_by(|answer| {
-    ///     match answer.extensions.get() {
-    ///         Some(Decision::Hit { .. }) => Some(1),
-    ///         _ => None,
-    ///     }
-    /// });
-    /// ```
+    /// A hit of the cache may cost less than a miss, see [`is_hit`](crate::limit::is_hit); so may what
+    /// a handler leaves in the extensions of its answer.
     pub fn settle_by<F>(mut self, cost: F) -> Self
     where
         F: Fn(&response::Parts) -> Option<u64> + Send + Sync + 'static,

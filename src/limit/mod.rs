@@ -26,7 +26,7 @@ pub use self::key::{Key, PeerAddr};
 pub use self::layer::LimitLayer;
 pub use self::limiter::{Limiter, Reservation};
 pub use self::list::List;
-pub use self::rule::{Missing, Source};
+pub use self::rule::{is_hit, Missing, Source};
 pub use self::service::Limit;
 pub use self::stats::LimitStats;
 pub use self::tell::Verdict;

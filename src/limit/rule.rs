@@ -9,11 +9,32 @@ use super::key::{named, peer, Head, Key, Naming, NoKey, Part};
 use super::limiter::Limiter;
 use super::list::List;
 use crate::error::ConfigError;
+use crate::header::structured::{parse_list, BareItem, Member};
 use crate::policy::bucket::Quota;
 use crate::policy::client_address::ClientAddress;
+use crate::store::interned::CACHE_STATUS;
 
 pub(super) type Cost = Arc<dyn Fn(&request::Parts) -> u64 + Send + Sync>;
 pub(super) type Settle = Arc<dyn Fn(&response::Parts) -> Option<u64> + Send + Sync>;
+
+/// Whether a stored response answered, and no handler worked: what `Cache-Status` says (RFC 9211), larder's
+/// or any other cache's. For [`settle_by`](crate::LimitLayer::settle_by).
+///
+/// ```
+/// use larder::{limit, LimitLayer, Quota};
+///
+/// LimitLayer::new(Quota::per_minute(600)).by_peer_ip().cost(10)
+///     .settle_by(|answer| limit::is_hit(answer).then_some(1));
+/// ```
+pub fn is_hit(answer: &response::Parts) -> bool {
+    let is_hit =
+        |(name, value): &(String, BareItem)| name == "hit" && *value == BareItem::Boolean(true);
+    let caches = parse_list(answer.headers.get_all(CACHE_STATUS)).unwrap_or_default();
+    caches.iter().any(|cache| match cache {
+        Member::Item(cache) => cache.params.iter().any(is_hit),
+        Member::InnerList(..) => false,
+    })
+}
 
 /// What happens to a request that does not say who is asking. It is never put into a bucket that all such
 /// requests share.

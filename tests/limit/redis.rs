@@ -1,0 +1,121 @@
+//! Buckets that processes share, and what happens without their Redis.
+
+#[path = "../support/server.rs"]
+mod server;
+
+use std::time::Duration;
+
+use larder::limit::{Decision, Fallback};
+use larder::{LimitLayer, Limiter, Quota, Redis};
+use server::Server;
+
+use crate::support::Origin;
+use crate::{ask, from, passing};
+
+/// A limiter of its own, as a process has one.
+async fn node(server: &Server, quota: Quota, fallback: Fallback) -> Limiter {
+    let redis = Redis::open(server.url()).unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    let builder = Limiter::builder(quota).name("api").redis(redis);
+    builder.fallback(fallback).build().unwrap()
+}
+
+async fn admitted(limiter: &Limiter, times: usize) -> usize {
+    let mut admitted = 0;
+    for _ in 0..times {
+        admitted += usize::from(limiter.take("ada", 1).await.is_admitted());
+    }
+    admitted
+}
+
+#[tokio::test]
+async fn processes_share_their_buckets() {
+    let server = Server::start();
+    let quota = Quota::per_hour(10);
+    let local = Fallback::Local { share: 2 };
+    let (a, b) = (
+        node(&server, quota, local).await,
+        node(&server, quota, local).await,
+    );
+    assert_eq!(admitted(&a, 4).await, 4);
+    assert!(matches!(
+        b.take("ada", 1).await,
+        Decision::Admitted { left: 5, .. }
+    ));
+    assert_eq!(admitted(&b, 20).await, 5);
+    assert!(matches!(a.take("ada", 1).await, Decision::Refused { .. }));
+    assert_eq!(a.take("ada", 11).await, Decision::Never);
+    b.refund("ada", 3).await;
+    assert!(matches!(
+        a.peek("ada", 3).await,
+        Decision::Admitted { left: 0, .. }
+    ));
+    a.reserve("bob", 5).await.unwrap().settle(1).await;
+    assert!(matches!(
+        b.take("bob", 1).await,
+        Decision::Admitted { left: 8, .. }
+    ));
+}
+
+#[tokio::test]
+async fn a_layer_asks_redis_once_and_answers_as_without_it() {
+    let server = Server::start();
+    let layer = |redis: Redis| {
+        LimitLayer::new(Quota::per_hour(100))
+            .name("hour")
+            .by_peer_ip()
+            .redis(redis)
+            .and(Quota::per_minute(3))
+            .name("minute")
+    };
+    let redis = || Redis::open(server.url()).unwrap();
+    let (first, second) = (redis(), redis());
+    assert!(first.connected(Duration::from_secs(5)).await);
+    assert!(second.connected(Duration::from_secs(5)).await);
+    let (a, b) = (layer(first), layer(second));
+    let origin = Origin::counting();
+    let answer = ask(&a, &origin, from("192.0.2.1")).await;
+    assert_eq!(answer.field("ratelimit"), "\"minute\";r=2;t=20");
+    assert_eq!(passing(&b, &origin, 5, "192.0.2.1").await, 2);
+    let refused = ask(&a, &origin, from("192.0.2.1")).await;
+    assert_eq!(refused.status, 429);
+    assert!(refused.text().contains("[\"minute\"]"), "{refused:?}");
+    assert!(["19", "20"].contains(&&*refused.field("retry-after")));
+    assert_eq!(origin.calls(), 3);
+}
+
+#[tokio::test]
+async fn alone_a_process_goes_on_from_what_it_was_granted_and_grants_its_share() {
+    let mut server = Server::start();
+    let quota = Quota::per_hour(10);
+    let a = node(&server, quota, Fallback::Local { share: 2 }).await;
+    assert_eq!(admitted(&a, 3).await, 3);
+    server.kill();
+    // Its share is 5, of which 3 are gone.
+    assert_eq!(admitted(&a, 20).await, 2);
+    assert_eq!(a.stats().alone, 20);
+}
+
+#[tokio::test]
+async fn without_redis_a_limiter_opens_or_closes_where_it_is_set_to() {
+    let mut server = Server::start();
+    let open = node(&server, Quota::per_hour(1), Fallback::Open).await;
+    let redis = Redis::open(server.url()).unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    let closed = LimitLayer::new(Quota::per_hour(9))
+        .name("closed")
+        .by_peer_ip()
+        .redis(redis);
+    let closed = closed.fallback(Fallback::Closed);
+    let origin = Origin::counting();
+    assert_eq!(passing(&closed, &origin, 1, "192.0.2.1").await, 1);
+    server.kill();
+    assert_eq!(admitted(&open, 20).await, 20);
+    assert_eq!(open.stats().opened, 20);
+    let refused = ask(&closed, &origin, from("192.0.2.1")).await;
+    assert_eq!(refused.status, 503);
+    assert!(refused.text().contains("#temporary-reduced-capacity"));
+    let wait: u64 = refused.field("retry-after").parse().unwrap();
+    assert!((1..=3).contains(&wait));
+    assert_eq!(origin.calls(), 1);
+}
