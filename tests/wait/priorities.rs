@@ -50,6 +50,23 @@ async fn a_part_of_the_bucket_is_left_to_the_more_urgent() {
 }
 
 #[tokio::test]
+async fn a_more_urgent_one_does_not_wait_for_what_the_first_one_waits_for() {
+    let (pacer, _) = pacer(Quota::per_second(1).capacity(4), |builder| builder);
+    let (client, _) = upstream();
+    let mut calls = Vec::new();
+    for _ in 0..4 {
+        calls.push(begin(&pacer, &client, Background).await);
+        settle().await;
+    }
+    assert_eq!(
+        pacer.stats().waiting,
+        [0, 0, 1],
+        "the last token is not its"
+    );
+    assert!(begin(&pacer, &client, Critical).await.is_done().await);
+}
+
+#[tokio::test]
 async fn what_a_part_cannot_hold_may_use_the_whole_bucket() {
     let (pacer, _) = pacer(Quota::per_second(1).capacity(4), |builder| builder);
     let wait = pacer.ready_within("a", Background, 4, SECOND).await;

@@ -28,6 +28,9 @@ fn a_lease_follows_the_demand_and_never_exceeds_what_it_may() {
         .lease()
         .unwrap();
     assert_eq!((lease.most, lease.turn), (26, TURN));
+    // What four processes may hold is not in a bucket that is capped.
+    let capped = Policy::new("p", &quota).leased(4, 0.25, true);
+    assert!(capped.ask(300).answered(0.0).granted && !capped.ask(301).answered(0.0).granted);
     let prepaid = Prepaid::default();
     let (key, mut now) = (key(), Instant::now());
     let first = prepaid.wanted(&key, 1, &lease, now);
