@@ -47,6 +47,7 @@ impl LimiterBuilder {
                 shared: None,
                 fallback: Fallback::Local { share: 1 },
                 secret: Vec::new(),
+                leases: None,
             },
         }
     }
@@ -94,6 +95,25 @@ impl LimiterBuilder {
         self
     }
 
+    /// Lets each of `nodes` processes take tokens of a bucket in Redis in advance, so that most decisions need no call:
+    /// as many as the next 200 ms need, and together at most the part `excess` of the capacity. What is not spent goes
+    /// back. Default: each decision asks Redis.
+    ///
+    /// Any window may see that part more, because tokens are spent later than they were taken; in the long run
+    /// nothing is admitted that would not be. Where the part is less than a token for each process, all is as without.
+    /// Named wrongly, fewer `nodes` than there are, the excess is larger in proportion.
+    pub fn leases(mut self, nodes: u32, excess: f64) -> Self {
+        self.settings.leases = Some((nodes, excess, false));
+        self
+    }
+
+    /// As [`leases`](Self::leases), but the part is left in the bucket: no window sees more than without, and a
+    /// burst has that part less.
+    pub fn capped_leases(mut self, nodes: u32, part: f64) -> Self {
+        self.settings.leases = Some((nodes, part, true));
+        self
+    }
+
     /// Keys the hash under which a principal lies in Redis, so that who reads Redis cannot find out addresses by
     /// trying them all. The same for all processes. Default: none.
     pub fn secret(mut self, secret: impl Into<Vec<u8>>) -> Self {
@@ -138,6 +158,13 @@ impl LimiterBuilder {
             return Err(ConfigError::new(
                 "a table has room for 1 to 4294967296 keys",
                 "`.max_keys(65_536)`",
+            ));
+        }
+        let unfit = |(nodes, part, _): &(u32, f64, bool)| *nodes == 0 || !(0.0..1.0).contains(part);
+        if settings.leases.as_ref().is_some_and(unfit) {
+            return Err(ConfigError::new(
+                "leases are for some processes and a part of the capacity",
+                "`.leases(4, 0.1)` for four processes, which hold at most a tenth together",
             ));
         }
         if settings.fallback == (Fallback::Local { share: 0 }) {

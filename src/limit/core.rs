@@ -30,6 +30,8 @@ pub(super) struct Settings {
     pub(super) shared: Option<SharedBuckets>,
     pub(super) fallback: Fallback,
     pub(super) secret: Vec<u8>,
+    /// For how many processes, which part of the capacity, and whether that is left in the bucket.
+    pub(super) leases: Option<(u32, f64, bool)>,
 }
 
 impl Settings {
@@ -103,7 +105,12 @@ impl Core {
             };
             Shared {
                 buckets,
-                policy: shared::Policy::new(&name, &quota),
+                policy: match settings.leases {
+                    Some((nodes, part, capped)) => {
+                        shared::Policy::new(&name, &quota).leased(nodes, part, capped)
+                    }
+                    None => shared::Policy::new(&name, &quota),
+                },
                 fallback,
             }
         });

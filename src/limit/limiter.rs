@@ -135,6 +135,14 @@ impl Limiter {
         self.core.pause(principal, time).await;
     }
 
+    /// Gives back what was taken in [advance](LimiterBuilder::leases): before a process ends. What it is not told
+    /// comes back by itself, in the time that it takes to refill.
+    pub async fn return_leases(&self) {
+        if let Some(shared) = &self.core.shared {
+            shared.buckets.return_leases().await;
+        }
+    }
+
     /// What it did so far. Counting the buckets in use reads the whole table.
     pub fn stats(&self) -> LimitStats {
         self.core.stats()

@@ -106,6 +106,7 @@ mod service;
 mod stats;
 mod take;
 mod tell;
+pub mod wait;
 
 pub use self::answer::Refusal;
 pub use self::body::ResponseBody;

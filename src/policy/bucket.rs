@@ -68,6 +68,29 @@ impl Quota {
         Self::new(count, Duration::from_secs(3600))
     }
 
+    /// Never more than `count` in any `window`, wherever it begins: for an upstream that counts in windows, of
+    /// which nobody knows where they begin.
+    ///
+    /// A bucket of `count` refilled with `count` per window may let twice as many pass in one. So this is one of a
+    /// tenth of them, refilled with the rest.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use larder::limit::Quota;
+    ///
+    /// let minute = Duration::from_secs(60);
+    /// assert_eq!(Quota::strict(1000, minute), Quota::new(900, minute).capacity(100));
+    /// ```
+    pub const fn strict(count: u64, window: Duration) -> Self {
+        match count {
+            0 | 1 => Self::new(count, window),
+            count => {
+                let capacity = count.div_ceil(10);
+                Self::new(count - capacity, window).capacity(capacity)
+            }
+        }
+    }
+
     /// How many tokens a full bucket holds, which is what may pass at once. Default: those of one period.
     #[must_use]
     pub const fn capacity(mut self, tokens: u64) -> Self {

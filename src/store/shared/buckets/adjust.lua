@@ -12,7 +12,7 @@ for i, key in ipairs(KEYS) do
   local debt, back = debt_of(call('GET', key))
   local after = debt + change
   if change > 0 then after = math.max(math.min(after, most), debt) end
-  after = math.max(after, least, 0)
+  after = math.max(after, least)
   if back or after ~= debt then keep(key, after, ARGV[4 * i]) end
   answer[i] = after
 end

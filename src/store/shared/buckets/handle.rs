@@ -120,7 +120,7 @@ impl SharedBuckets {
     }
 }
 
-fn adjustment(policy: &Policy, change: Change) -> Adjustment {
+pub(super) fn adjustment(policy: &Policy, change: Change) -> Adjustment {
     let kept = policy.kept();
     let (change, most, least) = match change {
         Change::Refund(tokens) => return refund(policy.price(tokens), kept),

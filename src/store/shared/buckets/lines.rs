@@ -122,6 +122,11 @@ impl Lines {
         self.lines.of(key).remove(key);
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines.all().all(|lines| lines.is_empty())
+    }
+
     /// Something was granted for one who is gone. False when no call will follow.
     pub(super) fn spare(&self, key: &Key, granted: Ask) -> bool {
         match self.lines.of(key).get_mut(key) {

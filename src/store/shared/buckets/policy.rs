@@ -56,16 +56,6 @@ impl Policy {
         }
     }
 
-    /// The same buckets for those who leave a part of them, 0 to 1, to others.
-    #[must_use]
-    pub(crate) fn leaving(&self, part: f64) -> Self {
-        let empty = self.tolerance - self.token * ROUNDED;
-        Self {
-            tolerance: empty * (1.0 - part) + self.token * ROUNDED,
-            ..self.clone()
-        }
-    }
-
     /// Lets each of `nodes` processes take tokens in advance, so that any window admits up to the
     /// part `excess` of the capacity more than it would. With `capped`, that part is left in the bucket
     /// instead, and no window admits more. Where that makes less than two tokens each, nothing is leased.

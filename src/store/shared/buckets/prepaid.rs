@@ -97,10 +97,10 @@ impl Prepaid {
             rate: 0.0,
         });
         hold.asked += cost;
-        let tokens = hold.demand(lease.turn, now).min(lease.most) - 1;
+        let room = (lease.most - 1).saturating_sub(hold.tokens);
         Wanted {
-            // Expired ones are on their way back.
-            tokens: tokens.min(lease.most - 1 - hold.tokens.min(lease.most - 1)),
+            // Expired ones are on their way back, and may still be counted.
+            tokens: (hold.demand(lease.turn, now) - 1).min(room),
             is_new,
         }
     }

@@ -1,0 +1,124 @@
+//! What the upstream says.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+
+use super::{pacer, settle, Call, Duration, Request, Response, SECOND};
+use larder::limit::wait::{Pacer, Priority};
+use larder::limit::Quota;
+use larder::ManualClock;
+use tower::{service_fn, Layer, ServiceExt};
+
+/// An upstream that refuses its first calls.
+struct Refusing {
+    pacer: Pacer,
+    clock: ManualClock,
+    calls: Arc<AtomicUsize>,
+    refusals: usize,
+    after: &'static str,
+}
+
+impl Refusing {
+    fn new(refusals: usize, after: &'static str) -> Self {
+        let (pacer, clock) = pacer(Quota::per_second(100).capacity(10), |builder| builder);
+        Self {
+            pacer,
+            clock,
+            calls: Arc::default(),
+            refusals,
+            after,
+        }
+    }
+
+    async fn ask(&self, method: &str, retries: u32) -> Call {
+        let (calls, refusals, after) = (Arc::clone(&self.calls), self.refusals, self.after);
+        let client = service_fn(move |request: Request<String>| {
+            let refuses = calls.fetch_add(1, Ordering::SeqCst) < refusals;
+            async move {
+                let mut response = Response::new(request.into_body());
+                if refuses {
+                    *response.status_mut() = http::StatusCode::TOO_MANY_REQUESTS;
+                    response
+                        .headers_mut()
+                        .insert("retry-after", after.parse().unwrap());
+                }
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let request = Request::builder()
+            .method(method)
+            .body("body".to_owned())
+            .unwrap();
+        let service = self.pacer.layer().retry_idempotent(retries).layer(client);
+        Call::begin(service.oneshot(request)).await
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_upstream_pauses_everybody_and_is_returned() {
+    let upstream = Refusing::new(1, "20");
+    let refused = upstream.ask("GET", 0).await.answer().await.unwrap();
+    assert_eq!(refused.status(), 429);
+    let next = upstream.ask("GET", 0).await;
+    for _ in 0..20 {
+        assert!(!next.is_done().await);
+        upstream.clock.advance(SECOND);
+    }
+    assert_eq!(upstream.calls.load(Ordering::SeqCst), 1);
+    upstream.clock.advance(SECOND / 10);
+    assert_eq!(next.answer().await.unwrap().status(), 200);
+    assert_eq!(upstream.pacer.stats().pauses, 1);
+}
+
+#[tokio::test]
+async fn what_may_be_made_twice_is_made_again_waits_again_and_pays_again() {
+    let upstream = Refusing::new(2, "1");
+    let call = upstream.ask("PUT", 2).await;
+    for refusals in [1, 2] {
+        assert!(!call.is_done().await);
+        assert_eq!(upstream.calls.load(Ordering::SeqCst), refusals);
+        upstream.clock.advance(SECOND + SECOND / 10);
+    }
+    settle().await;
+    let response = call.answer().await.unwrap();
+    assert_eq!(
+        (response.status(), &**response.body()),
+        (http::StatusCode::OK, "body")
+    );
+    assert_eq!(upstream.pacer.stats().granted, [0, 3, 0]);
+}
+
+#[tokio::test]
+async fn what_may_not_be_made_twice_or_too_often_is_answered_as_it_is() {
+    for (method, retries, calls) in [("POST", 5, 1), ("GET", 1, 2)] {
+        let upstream = Refusing::new(9, "0");
+        let call = upstream.ask(method, retries).await;
+        for _ in 0..20 {
+            if call.is_done().await {
+                break;
+            }
+            upstream.clock.advance(SECOND);
+        }
+        assert_eq!(upstream.calls.load(Ordering::SeqCst), calls, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_pause_that_is_longer_than_a_request_waits_ends_it_at_once() {
+    let upstream = Refusing::new(1, "86400");
+    let refused = upstream.ask("GET", 3).await.answer().await.unwrap_err();
+    assert!(refused.is_too_late());
+    let wait = refused.retry_after().unwrap();
+    let ten_minutes = Duration::from_secs(600);
+    assert!(
+        wait >= ten_minutes && wait < ten_minutes + SECOND,
+        "{wait:?}: never longer"
+    );
+    upstream.pacer.pause("other", SECOND).await;
+    assert!(upstream
+        .pacer
+        .ready("third", Priority::Normal)
+        .await
+        .is_ok());
+}
