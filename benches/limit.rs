@@ -10,14 +10,16 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::hint::black_box;
+use std::net::SocketAddr;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue};
 use http::{Request, Response};
 use http_body_util::{Empty, Full};
-use larder::limit::{PeerAddr, Profile};
+use larder::limit::Profile;
 use larder::{LimitLayer, Quota};
 use tower::{service_fn, Layer, Service};
 
@@ -34,7 +36,7 @@ fn main() {
     let mut refused = layer(Quota::per_hour(1)).layer(origin());
     time(&mut refused, 1);
 
-    let mut rounds = vec![Vec::with_capacity(ROUNDS); 5];
+    let mut rounds = vec![Vec::new(); 5];
     for _ in 0..ROUNDS {
         rounds[0].push(time(&mut limit, BATCH));
         rounds[1].push(time(&mut admitted, BATCH));
@@ -111,7 +113,7 @@ where
     elapsed.as_nanos() as f64 / requests as f64
 }
 
-/// A server leaves the address there for every service.
+/// As axum serves it.
 fn request(_: usize) -> Request<Empty<Bytes>> {
     let mut request = Request::new(Empty::new());
     *request.uri_mut() = "/posts?limit=20&offset=0"
@@ -121,7 +123,7 @@ fn request(_: usize) -> Request<Empty<Bytes>> {
     fields.insert("host", HeaderValue::from_static("localhost"));
     fields.insert("accept", HeaderValue::from_static("application/json"));
     fields.insert("accept-encoding", HeaderValue::from_static("gzip, br"));
-    let peer = PeerAddr(([192, 0, 2, 7], 4711).into());
-    request.extensions_mut().insert(peer);
+    let peer = SocketAddr::from(([192, 0, 2, 7], 4711));
+    request.extensions_mut().insert(ConnectInfo(peer));
     request
 }

@@ -1,4 +1,4 @@
-//! Tower layers that keep web responses fresh.
+//! Tower layers that keep web responses fresh and callers within their quotas.
 //!
 //! A [`Cache`] is a handle; layers come from it, and handlers hold it:
 //!
@@ -28,13 +28,13 @@
 //!
 //! # The walk
 //!
-//! A request meets the layers in this order, and each can be used alone. **cache** answers what is
+//! A request meets the layers in this order, and each can be used alone. [**limit**](limit) refuses what is
+//! over a quota before anybody works for it. **cache** answers what is
 //! known; what it does not know it forwards, once for all who ask, and remembers if that is safe.
 //! [**conditional**](conditional) names what the handler made, so that a client that holds it gets a 304, and
 //! keeps a `PUT` from overwriting what its client has not seen. Inside the cache it works once per
 //! stored response: the cache keeps the name, and answers conditions and ranges by itself.
-//! `compress` (features `gzip`, `br`, `zstd`) shapes the bytes of answers on their way out. The room
-//! before them all, a limiter, is not built yet.
+//! `compress` (features `gzip`, `br`, `zstd`) shapes the bytes of answers on their way out.
 //!
 //! # What cannot happen
 //!
@@ -50,7 +50,7 @@
 //! | feature | default | what it adds |
 //! | --- | --- | --- |
 //! | `axum` | yes | keys follow `OriginalUri` and tags `MatchedPath`; [`Tags`], [`CacheFor`], [`NoStore`] and [`Invalidate`] can be returned beside a response |
-//! | `redis` | no | [responses and invalidations shared](cache#shared-between-processes) by all processes with one Redis: a server, a Cluster, or behind Sentinels |
+//! | `redis` | no | [responses and invalidations](cache#shared-between-processes), and [buckets](limit), shared by all processes with one Redis: a server, a Cluster, or behind Sentinels |
 //! | `redis-tls` | no | `rediss://` URLs |
 //! | `encryption` | no | seals what is stored in Redis (AES-256-GCM) |
 //! | `gzip`, `br`, `zstd` | no | that coding, for `CompressLayer` and `DecompressLayer`; `zstd` needs a C compiler |

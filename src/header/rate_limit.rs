@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use parking_lot::Mutex;
 
-const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(crate) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 const DRAFT_6: [&str; 3] = ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"];
@@ -112,19 +112,29 @@ impl Fields {
         epoch: impl FnOnce() -> u64,
     ) {
         let Standing { left, reset } = standing;
+        if let Some(value) = self.ratelimit(standing) {
+            headers.append(RATELIMIT, value);
+            return;
+        }
         match self.profile {
-            Profile::Draft => {
-                headers.append(RATELIMIT, self.joined(left, b";t=", reset));
-            }
-            Profile::Draft7 => {
-                headers.append(RATELIMIT, self.joined(left, b", reset=", reset));
-            }
+            Profile::Draft | Profile::Draft7 => {}
             Profile::Draft6 => self.three(headers, DRAFT_6, left, reset),
             Profile::XRateLimit => self.three(headers, X_RATELIMIT, left, reset),
             Profile::XRateLimitEpoch => {
                 self.three(headers, X_RATELIMIT, left, reset.saturating_add(epoch()));
             }
             Profile::None => {}
+        }
+    }
+
+    /// `RateLimit`, in the profiles that have it.
+    #[inline]
+    pub(crate) fn ratelimit(&self, standing: Standing) -> Option<HeaderValue> {
+        let Standing { left, reset } = standing;
+        match self.profile {
+            Profile::Draft => Some(self.joined(left, b";t=", reset)),
+            Profile::Draft7 => Some(self.joined(left, b", reset=", reset)),
+            _ => None,
         }
     }
 

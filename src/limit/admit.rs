@@ -42,7 +42,11 @@ pub(super) enum Passes {
 }
 
 /// What becomes of a request.
-pub(super) type Admission = Result<Passes, Response<Bytes>>;
+pub(super) enum Admission {
+    Passes(Passes),
+    Refused(Response<Bytes>),
+}
+
 pub(super) type Asked = Pin<Box<dyn Future<Output = Admission> + Send>>;
 
 /// Where that is decided.
@@ -91,13 +95,15 @@ impl Route {
                 let decision = core.take_here(principal, cost);
                 core.count(decision);
                 if decision.is_admitted() {
-                    Ok(Passes::Plainly(decision))
+                    Admission::Passes(Passes::Plainly(decision))
                 } else {
-                    self.judged(vec![Taken::of(0, principal, cost, decision)])
+                    self.refuse_plainly(decision).unwrap_or_else(|| {
+                        self.judged(vec![Taken::of(0, principal, cost, decision)])
+                    })
                 }
             }
-            Concern::Refuse(refusal) => Err(self.refuse(refusal, &[])),
-            Concern::Nothing | Concern::Ask(_) => Ok(Passes::Unseen),
+            Concern::Refuse(refusal) => Admission::Refused(self.refuse(refusal, &[])),
+            Concern::Nothing | Concern::Ask(_) => Admission::Passes(Passes::Unseen),
         })
     }
 
@@ -108,7 +114,8 @@ impl Route {
                 Concern::Charge(principal, cost) => taken.push(Taken::asked(n, principal, cost)),
                 Concern::Nothing => {}
                 Concern::Refuse(refusal) => {
-                    return Admitting::Now(Err(self.refuse(refusal, &[])));
+                    let refused = Admission::Refused(self.refuse(refusal, &[]));
+                    return Admitting::Now(refused);
                 }
                 Concern::Ask(asks) => asking.push((n, asks)),
             }
@@ -138,7 +145,7 @@ impl Route {
                 Concern::Charge(principal, cost) => {
                     taken.push(Taken::asked(n, principal, cost));
                 }
-                Concern::Refuse(refusal) => return Err(self.refuse(refusal, &[])),
+                Concern::Refuse(refusal) => return Admission::Refused(self.refuse(refusal, &[])),
                 Concern::Nothing | Concern::Ask(_) => {}
             }
         }
@@ -191,14 +198,14 @@ impl Route {
             violated.push(Arc::clone(&limit.name));
         }
         if violated.is_empty() {
-            return Ok(Passes::With(taken));
+            return Admission::Passes(Passes::With(taken));
         }
         let refusal = match (never, unavailable) {
             (true, _) => Refusal::TooExpensive { violated },
             (_, true) => Refusal::Unavailable { violated, wait },
             _ => Refusal::QuotaExceeded { violated, wait },
         };
-        Err(self.refuse(refusal, &taken))
+        Admission::Refused(self.refuse(refusal, &taken))
     }
 }
 

@@ -10,7 +10,7 @@ use http::{Response, StatusCode};
 use crate::header::rate_limit::{seconds, Digits, Standing};
 use crate::policy::bucket::Decision;
 
-const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+pub(super) const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// Why a request was refused, as a [responder](crate::LimitLayer::respond_with) is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl Refusal {
         response
     }
 
-    fn body(&self) -> Bytes {
+    pub(super) fn body(&self) -> Bytes {
         let (kind, title) = self.problem();
         let violated = self.violated();
         let names: usize = violated.iter().map(|name| name.len() + 3).sum();

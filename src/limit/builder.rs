@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::header::rate_limit::is_name;
 use crate::policy::bucket::{Quota, Terms};
+#[cfg(feature = "redis")]
 use crate::store::shared::buckets::SharedBuckets;
 
 /// What a limiter does while Redis does not answer.

@@ -18,7 +18,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::admit::{Asked, Passes};
+use super::admit::{Admission, Asked, Passes};
 use super::body::ResponseBody;
 use super::route::Route;
 
@@ -38,8 +38,9 @@ pin_project! {
     enum Stage<S, F, ReqBody> {
         Asking {
             asked: Asked,
-            // The service that was made ready, and what it is called with if the limits grant it.
-            held: Option<(S, Request<ReqBody>)>,
+            // The service that was made ready, and what it is called with if the limits grant it. Boxed, so
+            // that those who need not ask do not carry its size.
+            held: Option<Box<(S, Request<ReqBody>)>>,
             route: Arc<Route>,
         },
         Calling { #[pin] future: F, passed: Option<(Arc<Route>, Passes)> },
@@ -70,7 +71,7 @@ where
     }
 
     pub(super) fn asking(asked: Asked, held: (S, Request<ReqBody>), route: Arc<Route>) -> Self {
-        let held = Some(held);
+        let held = Some(Box::new(held));
         Self {
             stage: Stage::Asking { asked, held, route },
         }
@@ -90,12 +91,12 @@ where
             let next = match this.stage.as_mut().project() {
                 StageProjection::Asking { asked, held, route } => {
                     match ready!(asked.as_mut().poll(cx)) {
-                        Err(response) => Stage::Refused {
+                        Admission::Refused(response) => Stage::Refused {
                             response: Some(response),
                         },
-                        Ok(passes) => {
-                            let (mut inner, mut request) =
-                                held.take().expect("a decision is made once");
+                        Admission::Passes(passes) => {
+                            let held = held.take().expect("a decision is made once");
+                            let (mut inner, mut request) = *held;
                             route.tell_handlers(request.extensions_mut(), &passes);
                             Stage::Calling {
                                 future: inner.call(request),

@@ -9,6 +9,7 @@ use super::answer::Refusal;
 use super::key::Part;
 use super::limiter::Limiter;
 use super::rule::Rule;
+use super::tell::Template;
 use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::header::rate_limit::{Fields, Profile};
@@ -51,6 +52,8 @@ pub(super) struct Limited {
     pub(super) limiter: Limiter,
     pub(super) rule: Rule,
     pub(super) fields: Fields,
+    /// What is answered when it alone refuses.
+    pub(super) template: Option<Template>,
 }
 
 impl Route {
@@ -61,8 +64,10 @@ impl Route {
             let quota = limiter.core.quota;
             let name = name(n, &rule);
             let (capacity, window) = (quota.tokens(), quota.refill_time());
+            let fields = Fields::new(answers.profile, &name, capacity, window);
             limits.push(Limited {
-                fields: Fields::new(answers.profile, &name, capacity, window),
+                template: Template::new(&answers, &name, &fields),
+                fields,
                 name,
                 limiter,
                 rule,

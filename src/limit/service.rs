@@ -8,7 +8,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::admit::{Admitting, Passes};
+use super::admit::{Admission, Admitting, Passes};
 use super::body::ResponseBody;
 use super::future::ResponseFuture;
 use super::key::Head;
@@ -44,12 +44,12 @@ impl<S> Limit<S> {
         S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
     {
         match admitting {
-            Admitting::Now(Ok(passes)) => {
+            Admitting::Now(Admission::Passes(passes)) => {
                 self.route.tell_handlers(request.extensions_mut(), &passes);
                 let future = self.inner.call(request);
                 ResponseFuture::calling(future, passes, &self.route)
             }
-            Admitting::Now(Err(response)) => ResponseFuture::refused(response),
+            Admitting::Now(Admission::Refused(response)) => ResponseFuture::refused(response),
             Admitting::Later(asked) => {
                 let held = (self.take_inner(), request);
                 ResponseFuture::asking(asked, held, Arc::clone(&self.route))
@@ -88,7 +88,7 @@ where
         }
         let (parts, body) = request.into_parts();
         let admitting = if self.route.skips(&parts) {
-            Admitting::Now(Ok(Passes::Unseen))
+            Admitting::Now(Admission::Passes(Passes::Unseen))
         } else {
             self.route.admit(Head::whole(&parts))
         };

@@ -1,16 +1,19 @@
 //! What answers and handlers are told, and what answers change.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderValue, ACCESS_CONTROL_EXPOSE_HEADERS, RETRY_AFTER};
-use http::{Extensions, Response};
+use http::header::{
+    HeaderMap, HeaderValue, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, RETRY_AFTER,
+};
+use http::{Extensions, Response, StatusCode};
 use tokio::runtime::Handle;
 
-use super::admit::{Passes, Taken};
-use super::answer::{number, standing, Refusal};
-use super::route::Route;
-use crate::header::rate_limit::Fields;
+use super::admit::{Admission, Passes, Taken};
+use super::answer::{number, standing, Refusal, PROBLEM};
+use super::route::{Answers, Route};
+use crate::header::rate_limit::{Fields, Standing, RATELIMIT};
 use crate::policy::bucket::Decision;
 
 /// What the limits of a layer said of a request, for handlers and for layers further out
@@ -22,6 +25,35 @@ pub struct Verdict {
     pub policies: Vec<(Arc<str>, Decision)>,
     /// Why it is refused, if it is.
     pub refusal: Option<Refusal>,
+}
+
+/// A refusal by one limit alone, but for the time to wait.
+pub(super) struct Template {
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Template {
+    /// `None` where answers are not always the same.
+    pub(super) fn new(answers: &Answers, name: &Arc<str>, fields: &Fields) -> Option<Self> {
+        if answers.respond.is_some() || answers.expose || answers.verdicts {
+            return None;
+        }
+        let violated = vec![Arc::clone(name)];
+        let wait = Duration::ZERO;
+        let refusal = Refusal::QuotaExceeded { violated, wait };
+        let mut headers = HeaderMap::with_capacity(4);
+        headers.insert(RETRY_AFTER, number(1));
+        if let Some(value) = fields.ratelimit(Standing { left: 0, reset: 1 }) {
+            headers.insert(RATELIMIT, value);
+        }
+        headers.insert(CONTENT_TYPE, PROBLEM);
+        fields.append_policy(&mut headers);
+        Some(Self {
+            headers,
+            body: refusal.body(),
+        })
+    }
 }
 
 impl Route {
@@ -44,6 +76,33 @@ impl Route {
             response.extensions_mut().insert(verdict);
         }
         response
+    }
+
+    /// Answers a request that the only limit of the route refuses, from what was written beforehand.
+    pub(super) fn refuse_plainly(&self, decision: Decision) -> Option<Admission> {
+        let template = self.limits[0].template.as_ref()?;
+        let standing = match decision {
+            Decision::Refused { .. } => standing(decision)?,
+            _ => return None,
+        };
+        let mut response = Response::new(template.body.clone());
+        *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+        let headers = response.headers_mut();
+        *headers = template.headers.clone();
+        // They stand first, so that the map need not be searched.
+        let mut places = headers.values_mut();
+        if let Some(retry_after) = places.next() {
+            *retry_after = number(standing.reset);
+        }
+        let fields = &self.limits[0].fields;
+        match (fields.ratelimit(standing), places.next()) {
+            (Some(value), Some(ratelimit)) => *ratelimit = value,
+            _ => {
+                let epoch = || self.answers.clock.now().as_secs();
+                fields.append_standing(headers, standing, epoch);
+            }
+        }
+        Some(Admission::Refused(response))
     }
 
     /// Settles what a request costs and tells of it.

@@ -329,12 +329,6 @@ impl Terms {
         let rest = time - at_most_one_less * self.token;
         at_most_one_less + u64::from(rest >= self.token)
     }
-
-    /// The debt of an empty bucket.
-    #[inline]
-    pub(crate) const fn tolerance(&self) -> u64 {
-        self.tolerance
-    }
 }
 
 #[inline]

@@ -201,7 +201,7 @@ impl ClientAddress {
         let elements = lines.flat_map(|line| FromRight(Some(line.as_bytes())));
         elements
             .filter(|element| !element.is_empty())
-            .map_while(move |element| address(element))
+            .map_while(address)
             .map(|address| self.canonical(address))
     }
 

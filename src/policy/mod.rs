@@ -4,7 +4,6 @@
 //! a bare `bool`: [`decision`] holds the reasons, which feed `Cache-Status`, `tracing`, the counters
 //! and the tests alike.
 
-#[allow(dead_code, reason = "the limiter that uses it follows")]
 pub(crate) mod bucket;
 pub(crate) mod client_address;
 pub(crate) mod decision;
