@@ -53,7 +53,7 @@ impl Hit {
         let selected = match conditions.facts.selects() {
             false => None,
             true => {
-                let in_forms = || coded::is_in_forms(core, &stored, wanted);
+                let in_forms = || coded::is_in_forms(core, &stored);
                 select(&conditions, &stored, in_forms, now)
             }
         };

@@ -42,7 +42,7 @@ struct Representation<'a> {
     validators: Validators<'a>,
     length: u64,
     received: Timestamp,
-    /// Whether the client may hold it in a coding, whose `Last-Modified` is the same.
+    /// Whether clients may hold it in a coding, whose `Last-Modified` is the same.
     in_forms: bool,
     /// Whether its origin asked that no ranges be cut (`Accept-Ranges: none`, RFC 9110 §14.3).
     indivisible: bool,
@@ -80,7 +80,7 @@ pub(crate) enum Less {
 }
 
 /// Selects the part of a stored response that answers a request; `None` is the whole. `in_forms` says
-/// whether its client may hold it in a coding.
+/// whether clients may hold it in a coding.
 ///
 /// `If-None-Match` and `If-Modified-Since` come before `If-Range` and `Range` (RFC 9110 §13.2.2), and
 /// all of them only where the whole would be a success.

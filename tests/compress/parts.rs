@@ -3,7 +3,7 @@
 use http::Request;
 use http_body_util::Full;
 
-use crate::codings::{decoded, text_of, ALL};
+use crate::codings::{decoded, text_of};
 use crate::support::*;
 
 const LENGTH: usize = 20_000;
@@ -103,8 +103,9 @@ async fn who_may_hold_a_part_of_a_coding_gets_no_part_of_the_other_form() {
     let (cache, _clock) = cache();
     let (layer, origin) = (cache.layer().ttl(MINUTE), dated());
     send(&layer, &origin, asking("", &[])).await;
-    for coding in ALL {
-        // The tag of coded bytes is weak, and the date is that of both forms.
+    for coding in ["", "br", "zstd", "gzip"] {
+        // The tag of coded bytes is weak, the date is that of all forms, and who asks for none now may
+        // have asked for one before.
         for held in ["W/\"a\"", MODIFIED] {
             let fields = [("range", "bytes=100-299"), ("if-range", held)];
             let answer = send(&layer, &origin, asking(coding, &fields)).await;
@@ -113,8 +114,10 @@ async fn who_may_hold_a_part_of_a_coding_gets_no_part_of_the_other_form() {
             assert!(decoded(coding, &answer.body) == text_of(LENGTH, 1));
         }
     }
+    let plain = layer.codings([]);
+    send(&plain, &origin, get("/plain", &[])).await;
     let fields = [("range", "bytes=100-299"), ("if-range", MODIFIED)];
-    let answer = send(&layer, &origin, asking("", &fields)).await;
+    let answer = send(&plain, &origin, get("/plain", &fields)).await;
     assert_eq!(answer.status, 206, "without codings there is one form");
 }
 

@@ -62,7 +62,7 @@ pub(crate) fn head(
     stored
 }
 
-pub(crate) fn is_in_forms(_: &Core, _: &StoredResponse, _: Option<Coding>) -> bool {
+pub(crate) fn is_in_forms(_: &Core, _: &StoredResponse) -> bool {
     false
 }
 

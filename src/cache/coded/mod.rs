@@ -207,9 +207,9 @@ pub(crate) fn head(
     }
 }
 
-/// Whether a client that wants this coding may hold the response in it.
-pub(crate) fn is_in_forms(core: &Core, stored: &StoredResponse, wanted: Option<Coding>) -> bool {
-    wanted.is_some() && is_encoded(core, stored)
+/// Whether a client may hold the response in a coding, whatever it accepts by now.
+pub(crate) fn is_in_forms(core: &Core, stored: &StoredResponse) -> bool {
+    core.codings.are_on() && is_encoded(core, stored)
 }
 
 /// Whether forms are made of a response.
