@@ -12,12 +12,13 @@ use sha2::{Digest, Sha256};
 
 use super::builder::Fallback;
 use super::key::Key;
+use super::owed::Owed;
 use super::stats::{Counted, Counters, LimitStats};
 use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::policy::bucket::{Bucket, Decision, Moment, Quota, Terms};
 use crate::store::near::Buckets;
-use crate::store::shared::buckets::{self as shared, Change, SharedBuckets, Unavailable};
+use crate::store::shared::buckets::{self as shared, Change, SharedBuckets};
 
 /// The configuration of one limiter.
 #[derive(Clone, Debug)]
@@ -89,6 +90,7 @@ pub(super) struct Shared {
     pub(super) buckets: SharedBuckets,
     pub(super) policy: shared::Policy,
     pub(super) fallback: Fallback,
+    pub(super) owed: Owed,
 }
 
 impl Core {
@@ -112,6 +114,7 @@ impl Core {
                     None => shared::Policy::new(&name, &quota),
                 },
                 fallback,
+                owed: Owed::default(),
             }
         });
         let terms = Terms::of(&here.0)?;
@@ -289,11 +292,6 @@ impl Core {
             evicted: self.near.evicted(),
             ..self.counters.snapshot()
         }
-    }
-
-    /// Says once in a while that a store is silent.
-    pub(super) fn warn(&self, why: Unavailable) {
-        tracing::debug!(%why, policy = &*self.name, "limiting without redis");
     }
 }
 

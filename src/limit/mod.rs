@@ -100,6 +100,7 @@ mod key;
 mod layer;
 mod limiter;
 mod list;
+mod owed;
 mod route;
 mod rule;
 mod service;

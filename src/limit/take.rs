@@ -173,6 +173,11 @@ async fn from_redis(shared: &Shared, charges: &[Charge<'_>]) -> Vec<Decision> {
     }
     match shared.buckets.take(&asked(charges)).await {
         Ok(taken) => {
+            for charge in charges {
+                if let Some(shared) = &charge.core.shared {
+                    shared.owed.settle(&shared.buckets, &shared.policy);
+                }
+            }
             if taken.granted {
                 for charge in charges {
                     charge.core.note(charge.principal, charge.cost);
@@ -180,18 +185,18 @@ async fn from_redis(shared: &Shared, charges: &[Charge<'_>]) -> Vec<Decision> {
             }
             read(charges, &taken, taken.granted)
         }
-        Err(why) => shared_failed(charges, why),
+        Err(why) => without_redis(charges, why),
     }
 }
 
 /// Each charge as its limiter's fallback says, all or nothing.
-fn shared_failed(charges: &[Charge<'_>], why: shared::Unavailable) -> Vec<Decision> {
+fn without_redis(charges: &[Charge<'_>], why: shared::Unavailable) -> Vec<Decision> {
     let mut decisions = Vec::with_capacity(charges.len());
     for (n, charge) in charges.iter().enumerate() {
-        charge.core.warn(why);
         let Some(shared) = &charge.core.shared else {
             continue;
         };
+        tracing::debug!(%why, policy = &*charge.core.name, "limiting without redis");
         let decision = charge.core.take_alone(charge, shared.fallback);
         decisions.push(decision);
         if !decision.is_admitted() {
@@ -200,7 +205,12 @@ fn shared_failed(charges: &[Charge<'_>], why: shared::Unavailable) -> Vec<Decisi
             }
             let look = |charge: &Charge<'_>| charge.core.peek_here(charge.principal, charge.cost);
             decisions.extend(charges[n + 1..].iter().map(look));
-            break;
+            return decisions;
+        }
+    }
+    for charge in charges {
+        if let Some(shared) = &charge.core.shared {
+            shared.owed.note(charge.principal.shared, charge.cost);
         }
     }
     decisions

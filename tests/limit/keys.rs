@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::StatusCode;
-use larder::limit::{ClientAddress, Missing};
+use larder::limit::{ClientAddress, Key, Missing};
 use larder::{user, KeyError, LimitLayer, Quota};
 
 use crate::support::{get, Origin};
@@ -90,6 +90,27 @@ async fn a_name_that_reads_like_an_address_is_not_that_address() {
     assert!(limiter.take(address, 1).await.is_admitted());
     assert!(limiter.take(&[192_u8, 0, 2, 1][..], 1).await.is_admitted());
     assert!(!limiter.take(address, 1).await.is_admitted());
+}
+
+#[tokio::test]
+async fn no_two_keys_of_several_parts_are_one() {
+    let limiter = larder::Limiter::new(Quota::per_hour(1));
+    let name = |name: &'static str| Key::from(name);
+    let keys = [
+        Key::All(vec![name("a\u{2}b"), name("c")]),
+        Key::All(vec![name("a"), name("b\u{2}c")]),
+        Key::All(vec![name("a"), Key::All(vec![name("b"), name("c")])]),
+        Key::All(vec![Key::All(vec![name("a"), name("b")]), name("c")]),
+        Key::All(vec![name("a")]),
+        Key::All(vec![]),
+        name("a"),
+        name(""),
+        Key::Everyone,
+    ];
+    for key in keys {
+        assert!(limiter.take(key.clone(), 1).await.is_admitted(), "{key:?}");
+        assert!(!limiter.take(key.clone(), 1).await.is_admitted(), "{key:?}");
+    }
 }
 
 #[tokio::test]

@@ -119,3 +119,25 @@ async fn without_redis_a_limiter_opens_or_closes_where_it_is_set_to() {
     assert!((1..=3).contains(&wait));
     assert_eq!(origin.calls(), 1);
 }
+
+#[tokio::test]
+async fn what_was_admitted_alone_is_charged_when_redis_is_back() {
+    let mut server = Server::start();
+    let quota = Quota::per_hour(10);
+    let a = node(&server, quota, Fallback::Local { share: 2 }).await;
+    server.kill();
+    assert_eq!(admitted(&a, 20).await, 5);
+    server.restart();
+    let b = node(&server, quota, Fallback::Closed).await;
+    let bucket = || async {
+        // Any decision that Redis answers will do.
+        let _ = a.take("bob", 1).await;
+        b.peek("ada", 1).await
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(10), async {
+        while !matches!(bucket().await, Decision::Admitted { left: 4, .. }) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    waited.await.expect("of 10, 5 are gone");
+}

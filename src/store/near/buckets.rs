@@ -399,6 +399,28 @@ mod tests {
         assert_eq!(admitted.into_inner(), 100 * KEYS as usize);
     }
 
+    #[test]
+    fn no_charge_of_two_threads_on_one_key_is_lost() {
+        const CAPACITY: u64 = 500_000;
+        let terms = terms(Quota::per_hour(1_000).capacity(CAPACITY));
+        let buckets = Buckets::new(8);
+        let start = std::sync::Barrier::new(2);
+        let admitted = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    start.wait();
+                    for _ in 0..CAPACITY {
+                        if take(&buckets, &terms, 7, 1, SECOND).is_admitted() {
+                            admitted.fetch_add(1, Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(admitted.into_inner(), CAPACITY as usize);
+    }
+
     /// Places change hands all the time here: every key is placed again and again while others are taken from.
     #[test]
     fn a_place_that_changes_hands_never_charges_the_wrong_key_into_admitting_more() {
