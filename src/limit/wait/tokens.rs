@@ -48,6 +48,8 @@ pub(super) struct Held {
     alone: u64,
     /// The debt in Redis, when it was last heard of.
     heard: Option<(Duration, u64)>,
+    /// Whether Redis did not answer, and everybody passes until it does.
+    is_open: bool,
 }
 
 /// What the pump wants.
@@ -135,6 +137,9 @@ impl Tokens {
         ahead: u64,
     ) -> Duration {
         let now = self.clock.nanos();
+        if held.is_open {
+            return Duration::ZERO;
+        }
         let debt = match self.shared {
             None => self.here[0].duration(held.bucket.debt(self.here[0].at(now))),
             Some(_) => held.known_debt(now),
@@ -242,7 +247,7 @@ impl Tokens {
         };
         let now = self.clock.nanos();
         let held = &mut line.state.lock().held;
-        held.heard = Some((debt, now));
+        (held.heard, held.is_open) = (Some((debt, now)), false);
         self.note(held, number.saturating_mul(want.cost), now);
         let wait = match number < want.number {
             true => self.wait_for(debt, &want),
@@ -280,10 +285,13 @@ impl Tokens {
         tracing::debug!(%why, "pacing without redis");
         match shared.fallback {
             Fallback::Closed => Got::Closed,
-            Fallback::Open => Got::Granted {
-                number: want.number,
-                wait: Duration::ZERO,
-            },
+            Fallback::Open => {
+                line.state.lock().held.is_open = true;
+                Got::Granted {
+                    number: want.number,
+                    wait: Duration::ZERO,
+                }
+            }
             Fallback::Local { .. } => {
                 let held = &mut line.state.lock().held;
                 let got = self.take_here(held, want);
