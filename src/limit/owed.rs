@@ -3,6 +3,15 @@
 //! Its bucket there has refilled meanwhile, as if nobody had asked; so what was admitted here is charged there
 //! afterwards, once, by the first decision that Redis answers again.
 
+#![cfg_attr(
+    not(feature = "redis"),
+    allow(
+        unreachable_code,
+        unused_variables,
+        reason = "there is no Redis to tell"
+    )
+)]
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
