@@ -1,6 +1,7 @@
 //! One bucket and those who wait for it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -46,6 +47,33 @@ pub(super) enum Step {
     Refund(u64),
 }
 
+impl State {
+    /// How long one waits who comes now, as far as that is known: until all are served who go before it, or,
+    /// where more urgent ones do, until it starves and those are served who starve before it.
+    pub(super) fn at_least(
+        &self,
+        pacer: &Inner,
+        priority: Priority,
+        cost: u64,
+        until: u64,
+    ) -> Duration {
+        let (tokens, held) = (&pacer.tokens, &self.held);
+        let ahead = self.queue.ahead(priority, until);
+        let equals = self.queue.ahead_of_equals(priority, until);
+        let in_order = tokens.at_least(held, priority, cost, ahead);
+        if ahead == equals {
+            return in_order;
+        }
+        let Some(starving) = tokens.at_least_starving(held, cost, equals) else {
+            return in_order;
+        };
+        // Its token comes from the bucket of all, which may be paused.
+        let token = tokens.at_least(held, Priority::Critical, cost, 0);
+        let starving = starving.saturating_add(Duration::from_nanos(pacer.max_starve));
+        in_order.min(starving.max(token))
+    }
+}
+
 impl Line {
     pub(super) fn new(key: u128) -> Arc<Self> {
         Arc::new(Self {
@@ -73,8 +101,7 @@ impl Line {
                 cost,
             }));
         }
-        let ahead = state.queue.ahead(priority, until);
-        let wait = pacer.tokens.at_least(&state.held, priority, cost, ahead);
+        let wait = state.at_least(pacer, priority, cost, until);
         if wait.as_nanos() > u128::from(until.saturating_sub(arrived)) {
             return Err(Refusal::TooLate(wait));
         }

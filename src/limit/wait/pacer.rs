@@ -168,10 +168,7 @@ impl Inner {
                 // Whoever served it is gone: once more.
                 Some(None) => {}
                 None => {
-                    let state = line.state.lock();
-                    let ahead = state.queue.ahead(priority, until);
-                    let held = &state.held;
-                    let wait = self.tokens.at_least(held, priority, cost, ahead);
+                    let wait = line.state.lock().at_least(self, priority, cost, until);
                     return Err(Refusal::TooLate(wait));
                 }
             }

@@ -114,7 +114,12 @@ impl Queue {
     pub(super) fn ahead(&self, priority: Priority, deadline: u64) -> u64 {
         let more_urgent = self.classes[..priority.place()].iter();
         let more_urgent: u64 = more_urgent.map(|class| class.cost).sum();
-        more_urgent + self.classes[priority.place()].ahead(deadline)
+        more_urgent + self.ahead_of_equals(priority, deadline)
+    }
+
+    /// The same of those of its own priority.
+    pub(super) fn ahead_of_equals(&self, priority: Priority, deadline: u64) -> u64 {
+        self.classes[priority.place()].ahead(deadline)
     }
 
     pub(super) fn head(&self) -> Option<Head> {

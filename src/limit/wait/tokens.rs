@@ -154,6 +154,18 @@ impl Tokens {
         (debt + self.time(cost.saturating_add(ahead))).saturating_sub(part)
     }
 
+    /// How long one who starves waits, at least, before whom others with this cost are served who starve as well.
+    /// `None` where it costs more than they may take.
+    pub(super) fn at_least_starving(&self, held: &Held, cost: u64, ahead: u64) -> Option<Duration> {
+        if cost > self.floor_quota.tokens() {
+            return None;
+        }
+        let time = |tokens| self.floor_quota.capacity(tokens).refill_time();
+        let debt = held.floor.debt(self.floor.at(self.clock.nanos()));
+        let lacks = self.floor.duration(debt) + time(cost.saturating_add(ahead));
+        Some(lacks.saturating_sub(time(self.floor_quota.tokens())))
+    }
+
     /// Takes what one wants whom nobody is ahead of, where that needs no answer from elsewhere.
     pub(super) fn take_at_once(&self, held: &mut Held, priority: Priority, cost: u64) -> bool {
         let want = Want {
