@@ -103,6 +103,44 @@ async fn who_cannot_be_served_in_time_is_told_at_once() {
 }
 
 #[tokio::test]
+async fn nobody_waits_for_what_one_would_have_cost_who_is_gone() {
+    let (pacer, clock) = pacer(Quota::per_second(10).capacity(100), |builder| builder);
+    let ready = |cost: u64| {
+        let pacer = pacer.clone();
+        let waits = async move { pacer.ready_within("a", CRITICAL, cost, 30 * SECOND).await };
+        tokio::spawn(waits)
+    };
+    ready(100).await.unwrap().unwrap();
+    let dear = ready(60);
+    settle().await;
+    let cheap = ready(1);
+    settle().await;
+    dear.abort();
+    settle().await;
+    clock.advance(SECOND / 5);
+    settle().await;
+    assert!(cheap.is_finished(), "its token is there");
+}
+
+#[tokio::test]
+async fn who_has_less_time_does_not_wait_for_what_the_first_one_costs() {
+    let (pacer, clock) = pacer(Quota::per_second(10).capacity(100), |builder| builder);
+    let ready = |cost: u64, limit: Duration| {
+        let pacer = pacer.clone();
+        tokio::spawn(async move { pacer.ready_within("a", CRITICAL, cost, limit).await })
+    };
+    ready(100, SECOND).await.unwrap().unwrap();
+    let _dear = ready(60, 30 * SECOND);
+    settle().await;
+    let hurried = ready(1, SECOND);
+    settle().await;
+    clock.advance(SECOND / 5);
+    settle().await;
+    assert!(hurried.is_finished());
+    hurried.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_request_says_how_long_it_waits_what_it_costs_and_for_which_bucket() {
     let (pacer, _) = pacer(Quota::per_second(1).capacity(3), |builder| builder);
     let (client, _) = upstream();

@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, Notify};
 use super::error::Refusal;
 use super::pacer::Inner;
 use super::pump::Pump;
-use super::queue::{Place, Queue, Waiter};
+use super::queue::{Next, Place, Queue, Waiter};
 use super::tokens::{Held, Want};
 use super::Priority;
 
@@ -27,8 +27,8 @@ pub(super) struct State {
     pub(super) held: Held,
     /// Whether a pump serves those who wait.
     runs: bool,
-    /// For whom it sleeps.
-    asleep: Option<Priority>,
+    /// For whom it sleeps, and whether that one goes before more urgent ones.
+    asleep: Option<(Next, bool)>,
     /// Tokens that were granted for those who are gone.
     spare: u64,
 }
@@ -48,6 +48,11 @@ pub(super) enum Step {
 }
 
 impl State {
+    /// Whom the pump serves next. One who jumps waits for a token that nobody else shall have, however urgent.
+    fn next(&self, priority: Priority, jumps: bool) -> Option<Next> {
+        self.queue.next(jumps.then_some(priority))
+    }
+
     /// How long one waits who comes now, as far as that is known: until all are served who go before it, or,
     /// where more urgent ones do, until it starves and those are served who starve before it.
     pub(super) fn at_least(
@@ -112,9 +117,7 @@ impl Line {
             answer,
         };
         let place = state.queue.join(priority, until, waiter, pacer.max_queue)?;
-        if state.asleep.is_some_and(|asleep| priority < asleep) {
-            self.wake.notify_one();
-        }
+        self.wake_for_another(&state);
         self.ensure_served(pacer, &mut state);
         Ok(Joined::Line(Ticket {
             pacer: Arc::clone(pacer),
@@ -124,6 +127,16 @@ impl Line {
             cost,
             answered,
         }))
+    }
+
+    /// Wakes the pump where the one it sleeps for is gone, or is not next any more.
+    fn wake_for_another(&self, state: &State) {
+        let sleeps_for_another = state
+            .asleep
+            .is_some_and(|(one, jumps)| state.next(one.priority, jumps) != Some(one));
+        if sleeps_for_another {
+            self.wake.notify_one();
+        }
     }
 
     fn ensure_served(self: &Arc<Self>, pacer: &Arc<Inner>, state: &mut State) {
@@ -169,20 +182,13 @@ impl Line {
         state.spare += state.queue.serve(priority, tokens);
     }
 
-    /// Falls asleep for some; false where somebody more urgent has come meanwhile.
+    /// Falls asleep for whoever is next; false where that one wants something else than what there is too little of.
     pub(super) fn sleeps(&self, want: &Want) -> bool {
         let mut state = self.state.lock();
-        let first = state.queue.head().map(|head| head.priority);
-        // One who jumps waits for a token that nobody else shall have.
-        let (most_urgent, goes_on) = match want.jumps {
-            true => (Priority::Critical, false),
-            false => (
-                want.priority,
-                first.is_some_and(|first| first < want.priority),
-            ),
-        };
-        state.asleep = Some(most_urgent).filter(|_| !goes_on);
-        !goes_on && state.spare == 0
+        let next = state.next(want.priority, want.jumps);
+        let next = next.filter(|one| (one.priority, one.cost) == (want.priority, want.cost));
+        state.asleep = next.map(|one| (one, want.jumps));
+        next.is_some() && state.spare == 0
     }
 
     pub(super) async fn woken(&self) {
@@ -235,11 +241,12 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.line
-            .state
-            .lock()
-            .queue
-            .leave(self.priority, self.place);
+        {
+            let mut state = self.line.state.lock();
+            if state.queue.leave(self.priority, self.place) {
+                self.line.wake_for_another(&state);
+            }
+        }
         self.answered.close();
         if let Ok(Ok(())) = self.answered.try_recv() {
             self.line.give_back(&self.pacer, self.cost);
