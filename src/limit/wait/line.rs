@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, Notify};
 
@@ -103,6 +103,7 @@ impl Line {
             return Ok(Joined::Now(Permit {
                 pacer: Arc::clone(pacer),
                 line: Arc::clone(self),
+                priority,
                 cost,
             }));
         }
@@ -118,7 +119,7 @@ impl Line {
         };
         let place = state.queue.join(priority, until, waiter, pacer.max_queue)?;
         self.wake_for_another(&state);
-        self.ensure_served(pacer, &mut state);
+        self.ensure_served(pacer, state);
         Ok(Joined::Line(Ticket {
             pacer: Arc::clone(pacer),
             line: Arc::clone(self),
@@ -139,12 +140,14 @@ impl Line {
         }
     }
 
-    fn ensure_served(self: &Arc<Self>, pacer: &Arc<Inner>, state: &mut State) {
+    fn ensure_served(self: &Arc<Self>, pacer: &Arc<Inner>, mut state: MutexGuard<'_, State>) {
         if state.runs {
             return;
         }
         if let Ok(runtime) = Handle::try_current() {
             state.runs = true;
+            // A runtime that ends drops the pump at once, which tells the line.
+            drop(state);
             runtime.spawn(Pump::new(pacer, self).run());
         }
     }
@@ -212,7 +215,7 @@ impl Line {
         let mut state = self.state.lock();
         state.spare += tokens;
         self.wake.notify_one();
-        self.ensure_served(pacer, &mut state);
+        self.ensure_served(pacer, state);
     }
 }
 
@@ -233,6 +236,7 @@ impl Ticket {
         let permit = || Permit {
             pacer: Arc::clone(&self.pacer),
             line: Arc::clone(&self.line),
+            priority: self.priority,
             cost: self.cost,
         };
         Some(answer.map(|()| permit()))
@@ -258,12 +262,14 @@ impl Drop for Ticket {
 pub(super) struct Permit {
     pacer: Arc<Inner>,
     line: Arc<Line>,
+    priority: Priority,
     cost: u64,
 }
 
 impl Permit {
     /// The call is made.
     pub(super) fn spend(mut self) {
+        self.pacer.stats.granted(self.priority);
         self.cost = 0;
     }
 }

@@ -139,8 +139,13 @@ impl Inner {
             return Ok(None);
         }
         let turn = self.turn(key, priority, cost, limit).await;
-        self.stats.told(priority, &turn);
-        turn.map(Some)
+        turn.map(Some).map_err(|why| self.refused(why))
+    }
+
+    /// Counts what somebody is told.
+    pub(super) fn refused(&self, why: Refusal) -> Refusal {
+        self.stats.refused(why);
+        why
     }
 
     async fn turn(
