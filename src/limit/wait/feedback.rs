@@ -20,11 +20,17 @@ const A_MOMENT: Duration = Duration::from_secs(1);
 /// | any answer with `RateLimit: ..;r=0;t=30` | `t` seconds |
 /// | 429 without either | one second |
 pub(super) fn pause(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let refuses = status == StatusCode::TOO_MANY_REQUESTS;
-    let asks = refuses || status == StatusCode::SERVICE_UNAVAILABLE;
-    let after = asks.then(|| retry_after(headers, now)).flatten();
+    let after = refuses(status).then(|| retry_after(headers, now)).flatten();
     let pause = after.max(exhausted(headers));
-    pause.or(refuses.then_some(A_MOMENT))
+    pause.or((status == StatusCode::TOO_MANY_REQUESTS).then_some(A_MOMENT))
+}
+
+/// Whether the upstream did not answer, for now.
+pub(super) fn refuses(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    )
 }
 
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {

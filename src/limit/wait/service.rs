@@ -39,7 +39,7 @@ where
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     S::Future: Send,
     B: Send + 'static,
-    Body: 'static,
+    Body: Send + 'static,
     R: Retry<B> + Send + 'static,
 {
     type Response = Response<Body>;
@@ -73,8 +73,8 @@ where
 {
     let (facts, mut request) = config.read(request);
     let mut left = config.retries;
+    let mut permit = config.turn(&facts, &mut inner).await?;
     loop {
-        let permit = config.turn(&facts, &mut inner).await?;
         let again = if left > 0 { retry.copy(&request) } else { None };
         permit.into_iter().for_each(Permit::spend);
         let response = inner.call(request).await.map_err(Error::inner)?;
@@ -83,9 +83,14 @@ where
             config.pause(facts.key, pause);
         }
         match again {
-            Some(same) if pause.is_some() && !response.status().is_success() => request = same,
+            Some(same) if pause.is_some() && feedback::refuses(response.status()) => request = same,
             _ => return Ok(response),
         }
+        permit = match config.turn(&facts, &mut inner).await {
+            // The upstream's own answer says more than that there is no time for another.
+            Err(error) if error.is_refused() => return Ok(response),
+            turn => turn?,
+        };
         left -= 1;
     }
 }
