@@ -121,6 +121,20 @@ async fn only_what_the_upstream_did_not_answer_now_is_made_again() {
     }
 }
 
+#[tokio::test]
+async fn an_upstream_with_nothing_left_that_answers_is_called_again_as_soon_as_a_token_is_there() {
+    let upstream = Telling::new(200, "\"a\";r=0;t=3600");
+    assert_eq!(upstream.ask(0).await, 200);
+    // What was saved is not used, and what comes is not lost by being told again.
+    for (after, calls) in [(0, 1), (9, 1), (3, 2), (9, 3)] {
+        upstream.clock.advance(Duration::from_millis(after));
+        let call = upstream.begin(0).await;
+        let _ = call.is_done().await;
+        assert_eq!(upstream.calls(), calls);
+    }
+    assert_eq!(upstream.pacer.stats().pauses, 0);
+}
+
 /// An upstream that answers everything with one status and one `RateLimit`, at a hundred calls per second.
 struct Telling {
     pacer: Pacer,

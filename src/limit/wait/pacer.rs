@@ -199,19 +199,27 @@ impl Inner {
         Ok(line)
     }
 
-    /// Pauses here at once; what is returned pauses the other processes.
+    /// Pauses here at once; what is returned pauses the other processes. A pause of no time empties the bucket.
     pub(super) fn pause(
         self: &Arc<Self>,
         key: u128,
         time: Duration,
     ) -> impl std::future::Future<Output = ()> + Send + 'static {
         let time = time.min(LONGEST_PAUSE);
-        self.stats.paused();
+        if !time.is_zero() {
+            self.stats.paused();
+        }
         if let Ok(line) = self.line(key) {
             self.tokens.pause_here(&line, time);
         }
         let inner = Arc::clone(self);
         async move { inner.tokens.pause_everywhere(key, time).await }
+    }
+
+    /// Whether the bucket holds a token, as far as that is known.
+    pub(super) fn holds_one(&self, key: u128) -> bool {
+        let line = self.line(key);
+        line.is_ok_and(|line| self.tokens.holds_one(&line.state.lock().held))
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::error::{Error, Refusal};
-use super::feedback;
+use super::feedback::{self, Told};
 use super::layer::{Config, MaxWait};
 use super::line::Permit;
 use super::pacer::digest;
@@ -78,12 +78,12 @@ where
         let again = if left > 0 { retry.copy(&request) } else { None };
         permit.into_iter().for_each(Permit::spend);
         let response = inner.call(request).await.map_err(Error::inner)?;
-        let pause = feedback::pause(response.status(), response.headers(), config.clock().now());
-        if let Some(pause) = pause {
-            config.pause(facts.key, pause);
+        let told = feedback::told(response.status(), response.headers(), config.clock().now());
+        if let Some(told) = told {
+            config.heed(facts.key, told);
         }
         match again {
-            Some(same) if pause.is_some() && feedback::refuses(response.status()) => request = same,
+            Some(same) if matches!(told, Some(Told::Pause(_))) => request = same,
             _ => return Ok(response),
         }
         permit = match config.turn(&facts, &mut inner).await {
@@ -156,8 +156,15 @@ impl Config {
     }
 
     /// Here before the response is seen; elsewhere soon, also if nobody waits for the response.
-    fn pause(&self, key: u128, time: Duration) {
-        let elsewhere = self.pacer.inner.pause(key, time);
+    fn heed(&self, key: u128, told: Told) {
+        let pacer = &self.pacer.inner;
+        let time = match told {
+            Told::Pause(time) => time,
+            Told::NothingLeft if pacer.holds_one(key) => Duration::ZERO,
+            // The next token comes when it would have.
+            Told::NothingLeft => return,
+        };
+        let elsewhere = pacer.pause(key, time);
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(elsewhere);
         }

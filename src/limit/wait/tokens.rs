@@ -154,6 +154,11 @@ impl Tokens {
         (debt + self.time(cost.saturating_add(ahead))).saturating_sub(part)
     }
 
+    /// Whether there is a token, as far as that is known.
+    pub(super) fn holds_one(&self, held: &Held) -> bool {
+        self.at_least(held, Priority::Critical, 1, 0).is_zero()
+    }
+
     /// How long one who starves waits, at least, before whom others with this cost are served who starve as well.
     /// `None` where it costs more than they may take.
     pub(super) fn at_least_starving(&self, held: &Held, cost: u64, ahead: u64) -> Option<Duration> {
