@@ -221,14 +221,41 @@ async fn a_token_for_a_call_that_could_not_be_made_is_given_back_and_errors_are_
 }
 
 #[tokio::test]
-async fn keys_are_bounded_and_full_buckets_make_room() {
-    let (pacer, clock) = pacer(Quota::per_second(1), |builder| builder.max_keys(2));
-    pacer.ready("a", NORMAL).await.unwrap();
-    pacer.ready("b", NORMAL).await.unwrap();
-    assert!(pacer.ready("c", NORMAL).await.unwrap_err().is_queue_full());
+async fn keys_are_bounded_and_whoever_waits_for_none_makes_room() {
+    let (pacer, clock) = pacer(Quota::per_second(1).capacity(2), |builder| {
+        builder.max_keys(3)
+    });
+    let waits = |key: &'static str| {
+        let pacer = pacer.clone();
+        tokio::spawn(async move { pacer.ready(key, CRITICAL).await })
+    };
+    for key in ["a", "a", "b"] {
+        pacer.ready(key, CRITICAL).await.unwrap();
+    }
+    let for_a = waits("a");
     settle().await;
-    clock.advance(2 * SECOND);
-    pacer.ready("c", NORMAL).await.unwrap();
+    // Nobody waits for these, and each is forgotten for the next.
+    for key in ["c", "c", "d", "e", "f"] {
+        pacer.ready(key, CRITICAL).await.unwrap();
+    }
+    assert!(!for_a.is_finished());
+    // The one who lacks most is kept.
+    assert!(pacer
+        .ready_within("c", CRITICAL, 1, SECOND / 2)
+        .await
+        .unwrap_err()
+        .is_too_late());
+    pacer.ready("g", CRITICAL).await.unwrap();
+    pacer.ready("g", CRITICAL).await.unwrap();
+    let (for_c, for_g) = (waits("c"), waits("g"));
+    settle().await;
+    let refused = pacer.ready("h", CRITICAL).await.unwrap_err();
+    assert!(refused.is_queue_full(), "for each of them one waits");
+    clock.advance(SECOND + SECOND / 10);
+    for call in [for_a, for_c, for_g] {
+        call.await.unwrap().unwrap();
+    }
+    pacer.ready("h", CRITICAL).await.unwrap();
 }
 
 #[test]

@@ -85,7 +85,10 @@ impl PacerBuilder {
         self
     }
 
-    /// For how many keys calls may wait at the same time. Default: 1024.
+    /// For how many keys calls may wait at the same time, and of how many buckets it knows what was taken. Default: 1024.
+    ///
+    /// When there are more, the bucket nearest to full for which nobody waits is forgotten: as much as was lacking may
+    /// then be taken from it again, unless it lies in Redis.
     pub fn max_keys(mut self, keys: usize) -> Self {
         self.max_keys = keys;
         self

@@ -180,19 +180,23 @@ impl Inner {
         }
     }
 
-    /// The line of a key. One that is in use is never replaced.
+    /// The line of a key. One that is in use is never replaced; of the others, the one whose bucket is nearest
+    /// to full is forgotten first.
     fn line(&self, key: u128) -> Result<Arc<Line>, Refusal> {
         let mut lines = self.lines.lock();
         if let Some(line) = lines.get(&key) {
             return Ok(Arc::clone(line));
         }
         if lines.len() >= self.max_keys {
-            lines.retain(|_, line| {
-                Arc::strong_count(line) > 1 || !self.tokens.is_full(&line.state.lock().held)
-            });
-        }
-        if lines.len() >= self.max_keys {
-            return Err(Refusal::Full);
+            let is_idle = |line: &Arc<Line>| Arc::strong_count(line) == 1;
+            let lost = |line: &Arc<Line>| self.tokens.lost_with(&line.state.lock().held);
+            lines.retain(|_, line| !is_idle(line) || lost(line) > (0, 0));
+            if lines.len() >= self.max_keys {
+                let idle = lines.iter().filter(|(_, line)| is_idle(line));
+                let least = idle.min_by_key(|(_, line)| lost(line));
+                let least = *least.ok_or(Refusal::Full)?.0;
+                lines.remove(&least);
+            }
         }
         let line = Line::new(key);
         lines.insert(key, Arc::clone(&line));

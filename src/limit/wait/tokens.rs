@@ -377,10 +377,10 @@ impl Tokens {
         }
     }
 
-    /// Whether nothing is lost by forgetting a bucket.
-    pub(super) fn is_full(&self, held: &Held) -> bool {
+    /// What is lost by forgetting a bucket: what Redis was not told, and the debt.
+    pub(super) fn lost_with(&self, held: &Held) -> (u64, u64) {
         let now = self.clock.nanos();
-        held.alone == 0 && held.bucket.debt(self.here[0].at(now)) == 0
+        (held.alone, held.bucket.debt(self.here[0].at(now)))
     }
 }
 
