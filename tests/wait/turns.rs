@@ -277,6 +277,20 @@ fn a_queue_is_served_on_when_the_runtime_that_served_it_is_gone() {
 }
 
 #[test]
+fn a_share_may_be_as_small_and_a_quota_as_slow_as_one_likes() {
+    let year = 366 * 86_400 * SECOND;
+    for builder in [
+        Pacer::builder(Quota::per_second(1)).starvation(SECOND, 1e-300),
+        Pacer::builder(Quota::per_second(1)).starvation(SECOND, f64::MIN_POSITIVE / 2.0),
+        Pacer::builder(Quota::new(1, year)),
+        Pacer::builder(Quota::new(10, year)).starvation(SECOND, 0.999),
+        Pacer::builder(Quota::new(1_000_000_000, SECOND)),
+    ] {
+        builder.build().unwrap();
+    }
+}
+
+#[test]
 fn contradictions_are_told_while_building() {
     let builder = || Pacer::builder(Quota::per_second(10));
     let refused = [
@@ -290,6 +304,8 @@ fn contradictions_are_told_while_building() {
         builder().max_wait(Duration::ZERO),
         builder().max_keys(0),
         builder().fallback(Fallback::Local { share: 0 }),
+        builder().name("two words"),
+        builder().name("x".repeat(65)),
     ];
     for builder in refused {
         let printed = format!("{builder:?}");
