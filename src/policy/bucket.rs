@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::error::ConfigError;
 
 /// The longest time in which a bucket may be refilled, and the longest period.
-const LONGEST: Duration = Duration::from_secs(10 * 366 * 86_400);
+pub(crate) const LONGEST: Duration = Duration::from_secs(10 * 366 * 86_400);
 
 /// The largest number of tokens: what structured fields can tell (RFC 9651 §3.3.1).
 const MOST: u64 = 999_999_999_999_999;

@@ -105,11 +105,89 @@ async fn what_may_not_be_made_twice_or_too_often_is_answered_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_pause_that_is_longer_than_a_request_waits_ends_it_at_once() {
+async fn the_first_answer_is_returned_where_the_second_call_cannot_be_made_in_time() {
     let upstream = Refusing::new(1, "86400");
-    let refused = upstream.ask("GET", 3).await.answer().await.unwrap_err();
-    assert!(refused.is_too_late());
-    let wait = refused.retry_after().unwrap();
+    let answer = upstream.ask("GET", 3).await.answer().await.unwrap();
+    assert_eq!(answer.status(), 429);
+    assert_eq!(upstream.calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn only_what_the_upstream_did_not_answer_now_is_made_again() {
+    for (status, calls) in [(404, 1), (500, 1), (301, 1), (429, 3), (503, 3)] {
+        let upstream = Telling::new(status, "\"a\";r=0;t=0");
+        let answer = upstream.ask(2).await;
+        assert_eq!((answer, upstream.calls()), (status, calls), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_with_nothing_left_that_answers_is_called_again_as_soon_as_a_token_is_there() {
+    let upstream = Telling::new(200, "\"a\";r=0;t=3600");
+    assert_eq!(upstream.ask(0).await, 200);
+    // What was saved is not used, and what comes is not lost by being told again.
+    for (after, calls) in [(0, 1), (9, 1), (3, 2), (9, 3)] {
+        upstream.clock.advance(Duration::from_millis(after));
+        let call = upstream.begin(0).await;
+        let _ = call.is_done().await;
+        assert_eq!(upstream.calls(), calls);
+    }
+    assert_eq!(upstream.pacer.stats().pauses, 0);
+}
+
+/// An upstream that answers everything with one status and one `RateLimit`, at a hundred calls per second.
+struct Telling {
+    pacer: Pacer,
+    clock: ManualClock,
+    calls: Arc<AtomicUsize>,
+    status: u16,
+    limit: &'static str,
+}
+
+impl Telling {
+    fn new(status: u16, limit: &'static str) -> Self {
+        let (pacer, clock) = pacer(Quota::per_second(100).capacity(10), |builder| builder);
+        Self {
+            pacer,
+            clock,
+            calls: Arc::default(),
+            status,
+            limit,
+        }
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    async fn begin(&self, retries: u32) -> Call {
+        let (calls, status, limit) = (Arc::clone(&self.calls), self.status, self.limit);
+        let client = service_fn(move |_: Request<String>| {
+            calls.fetch_add(1, Ordering::SeqCst);
+            let response = Response::builder().status(status);
+            let response = response.header("ratelimit", limit).body(String::new());
+            async move { Ok::<_, Infallible>(response.unwrap()) }
+        });
+        let layer = self.pacer.layer().priority(Priority::Critical);
+        let service = layer.retry_idempotent(retries).layer(client);
+        Call::begin(service.oneshot(Request::new(String::new()))).await
+    }
+
+    async fn ask(&self, retries: u32) -> u16 {
+        let call = self.begin(retries).await;
+        while !call.is_done().await {
+            self.clock.advance(SECOND / 100);
+        }
+        call.answer().await.unwrap().status().as_u16()
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_paused_for_longer_than_ten_minutes_and_no_other_bucket() {
+    let upstream = Refusing::new(1, "86400");
+    let _ = upstream.ask("GET", 0).await.answer().await.unwrap();
+    let next = upstream.ask("GET", 0).await.answer().await;
+    let wait = next.unwrap_err().retry_after().unwrap();
     let ten_minutes = Duration::from_secs(600);
     assert!(
         wait >= ten_minutes && wait < ten_minutes + SECOND,

@@ -10,6 +10,7 @@ mod feedback;
 mod priorities;
 #[cfg(feature = "redis")]
 mod processes;
+mod readiness;
 mod turns;
 mod windows;
 

@@ -117,6 +117,35 @@ async fn one_who_waits_for_long_gets_its_share_of_the_rate_and_no_more() {
 }
 
 #[tokio::test]
+async fn who_starves_gets_its_share_in_an_overload_that_does_not_end_however_long_it_waits_at_most()
+{
+    // After how long one starves, which share it gets, and how long it waits: seconds, the last by default 30.
+    for (after, share, max_wait, expected) in [(1, 0.2, Some(5), 120), (5, 0.05, None, 30)] {
+        let settings = |builder: larder::limit::wait::PacerBuilder| {
+            let builder = builder.starvation(after * SECOND, share);
+            max_wait.map_or(builder.clone(), |wait| builder.max_wait(wait * SECOND))
+        };
+        let (pacer, clock) = pacer(Quota::per_second(10).capacity(10), settings);
+        let (client, _) = upstream();
+        let mut calls = Vec::new();
+        let mut at_a_minute = 0;
+        for tick in 0..2 * 60 * 12 {
+            if tick == 60 * 12 {
+                at_a_minute = pacer.stats().granted[2];
+            }
+            // 12 a second of 10.
+            calls.push(begin(&pacer, &client, Critical).await);
+            calls.push(begin(&pacer, &client, Background).await);
+            clock.advance(SECOND / 12);
+            settle().await;
+        }
+        let served = pacer.stats().granted[2] - at_a_minute;
+        println!("{served} of {expected} background calls in the second minute of an overload");
+        assert!((expected - 5..=expected + 5).contains(&served), "{served}");
+    }
+}
+
+#[tokio::test]
 async fn a_full_queue_sheds_the_least_urgent_first() {
     let (pacer, _) = pacer(Quota::per_second(1), |builder| builder.max_queue(2));
     let (client, _) = upstream();

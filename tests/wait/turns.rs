@@ -103,6 +103,44 @@ async fn who_cannot_be_served_in_time_is_told_at_once() {
 }
 
 #[tokio::test]
+async fn nobody_waits_for_what_one_would_have_cost_who_is_gone() {
+    let (pacer, clock) = pacer(Quota::per_second(10).capacity(100), |builder| builder);
+    let ready = |cost: u64| {
+        let pacer = pacer.clone();
+        let waits = async move { pacer.ready_within("a", CRITICAL, cost, 30 * SECOND).await };
+        tokio::spawn(waits)
+    };
+    ready(100).await.unwrap().unwrap();
+    let dear = ready(60);
+    settle().await;
+    let cheap = ready(1);
+    settle().await;
+    dear.abort();
+    settle().await;
+    clock.advance(SECOND / 5);
+    settle().await;
+    assert!(cheap.is_finished(), "its token is there");
+}
+
+#[tokio::test]
+async fn who_has_less_time_does_not_wait_for_what_the_first_one_costs() {
+    let (pacer, clock) = pacer(Quota::per_second(10).capacity(100), |builder| builder);
+    let ready = |cost: u64, limit: Duration| {
+        let pacer = pacer.clone();
+        tokio::spawn(async move { pacer.ready_within("a", CRITICAL, cost, limit).await })
+    };
+    ready(100, SECOND).await.unwrap().unwrap();
+    let _dear = ready(60, 30 * SECOND);
+    settle().await;
+    let hurried = ready(1, SECOND);
+    settle().await;
+    clock.advance(SECOND / 5);
+    settle().await;
+    assert!(hurried.is_finished());
+    hurried.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_request_says_how_long_it_waits_what_it_costs_and_for_which_bucket() {
     let (pacer, _) = pacer(Quota::per_second(1).capacity(3), |builder| builder);
     let (client, _) = upstream();
@@ -183,14 +221,41 @@ async fn a_token_for_a_call_that_could_not_be_made_is_given_back_and_errors_are_
 }
 
 #[tokio::test]
-async fn keys_are_bounded_and_full_buckets_make_room() {
-    let (pacer, clock) = pacer(Quota::per_second(1), |builder| builder.max_keys(2));
-    pacer.ready("a", NORMAL).await.unwrap();
-    pacer.ready("b", NORMAL).await.unwrap();
-    assert!(pacer.ready("c", NORMAL).await.unwrap_err().is_queue_full());
+async fn keys_are_bounded_and_whoever_waits_for_none_makes_room() {
+    let (pacer, clock) = pacer(Quota::per_second(1).capacity(2), |builder| {
+        builder.max_keys(3)
+    });
+    let waits = |key: &'static str| {
+        let pacer = pacer.clone();
+        tokio::spawn(async move { pacer.ready(key, CRITICAL).await })
+    };
+    for key in ["a", "a", "b"] {
+        pacer.ready(key, CRITICAL).await.unwrap();
+    }
+    let for_a = waits("a");
     settle().await;
-    clock.advance(2 * SECOND);
-    pacer.ready("c", NORMAL).await.unwrap();
+    // Nobody waits for these, and each is forgotten for the next.
+    for key in ["c", "c", "d", "e", "f"] {
+        pacer.ready(key, CRITICAL).await.unwrap();
+    }
+    assert!(!for_a.is_finished());
+    // The one who lacks most is kept.
+    assert!(pacer
+        .ready_within("c", CRITICAL, 1, SECOND / 2)
+        .await
+        .unwrap_err()
+        .is_too_late());
+    pacer.ready("g", CRITICAL).await.unwrap();
+    pacer.ready("g", CRITICAL).await.unwrap();
+    let (for_c, for_g) = (waits("c"), waits("g"));
+    settle().await;
+    let refused = pacer.ready("h", CRITICAL).await.unwrap_err();
+    assert!(refused.is_queue_full(), "for each of them one waits");
+    clock.advance(SECOND + SECOND / 10);
+    for call in [for_a, for_c, for_g] {
+        call.await.unwrap().unwrap();
+    }
+    pacer.ready("h", CRITICAL).await.unwrap();
 }
 
 #[test]
@@ -212,6 +277,20 @@ fn a_queue_is_served_on_when_the_runtime_that_served_it_is_gone() {
 }
 
 #[test]
+fn a_share_may_be_as_small_and_a_quota_as_slow_as_one_likes() {
+    let year = 366 * 86_400 * SECOND;
+    for builder in [
+        Pacer::builder(Quota::per_second(1)).starvation(SECOND, 1e-300),
+        Pacer::builder(Quota::per_second(1)).starvation(SECOND, f64::MIN_POSITIVE / 2.0),
+        Pacer::builder(Quota::new(1, year)),
+        Pacer::builder(Quota::new(10, year)).starvation(SECOND, 0.999),
+        Pacer::builder(Quota::new(1_000_000_000, SECOND)),
+    ] {
+        builder.build().unwrap();
+    }
+}
+
+#[test]
 fn contradictions_are_told_while_building() {
     let builder = || Pacer::builder(Quota::per_second(10));
     let refused = [
@@ -225,6 +304,8 @@ fn contradictions_are_told_while_building() {
         builder().max_wait(Duration::ZERO),
         builder().max_keys(0),
         builder().fallback(Fallback::Local { share: 0 }),
+        builder().name("two words"),
+        builder().name("x".repeat(65)),
     ];
     for builder in refused {
         let printed = format!("{builder:?}");

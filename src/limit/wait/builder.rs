@@ -13,6 +13,7 @@ use super::tokens::Tokens;
 use super::Priority;
 use crate::clock::Clock;
 use crate::error::ConfigError;
+use crate::header::rate_limit::is_name;
 use crate::limit::Fallback;
 use crate::policy::bucket::Quota;
 use crate::store::shared::buckets::SharedBuckets;
@@ -51,7 +52,8 @@ impl PacerBuilder {
         }
     }
 
-    /// What the bucket is called in Redis, where pacers of one name share it. Needed with Redis.
+    /// What the bucket is called in Redis, where pacers of one name share it. 1 to 64 visible ASCII characters without
+    /// `"` and `\`. Needed with Redis.
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.name = name.into();
         self
@@ -85,7 +87,10 @@ impl PacerBuilder {
         self
     }
 
-    /// For how many keys calls may wait at the same time. Default: 1024.
+    /// For how many keys calls may wait at the same time, and of how many buckets it knows what was taken. Default: 1024.
+    ///
+    /// When there are more, the bucket nearest to full for which nobody waits is forgotten: as much as was lacking may
+    /// then be taken from it again, unless it lies in Redis.
     pub fn max_keys(mut self, keys: usize) -> Self {
         self.max_keys = keys;
         self
@@ -137,6 +142,12 @@ impl PacerBuilder {
 
     fn validate(&self) -> Result<(), ConfigError> {
         self.quota.validate()?;
+        if !self.name.is_empty() && !is_name(&self.name) {
+            return Err(ConfigError::new(
+                format!("a pacer cannot be called `{}`", self.name),
+                "`.name(\"github\")`: 1 to 64 visible ASCII characters without quotes",
+            ));
+        }
         let refused = [
             (
                 self.reserves[0] != 0.0,

@@ -12,19 +12,33 @@ use crate::header::structured::{parse_list, BareItem, Item, Member};
 /// What a 429 means that does not say how long.
 const A_MOMENT: Duration = Duration::from_secs(1);
 
-/// How long an upstream does not want to be called. `None` where it does not mind.
+/// What an upstream wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// It did not answer, and does not want to be called for so long.
+    Pause(Duration),
+    /// It answered, and has nothing left: what is saved here is not there.
+    NothingLeft,
+}
+
+/// What an upstream wants. `None` where it does not mind being called.
 ///
-/// | it says | pause |
+/// | it says | |
 /// | --- | --- |
-/// | 429 or 503 with `Retry-After` (RFC 9110 §10.2.3) | as it says |
-/// | any answer with `RateLimit: ..;r=0;t=30` | `t` seconds |
-/// | 429 without either | one second |
-pub(super) fn pause(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let refuses = status == StatusCode::TOO_MANY_REQUESTS;
-    let asks = refuses || status == StatusCode::SERVICE_UNAVAILABLE;
-    let after = asks.then(|| retry_after(headers, now)).flatten();
-    let pause = after.max(exhausted(headers));
-    pause.or(refuses.then_some(A_MOMENT))
+/// | 429 or 503 with `Retry-After` (RFC 9110 §10.2.3) | a pause, as it says |
+/// | 429 or 503 with `RateLimit: ..;r=0;t=30` | a pause of `t` seconds |
+/// | 429 without either | a pause of a second |
+/// | any other answer with `RateLimit: ..;r=0;t=30` | nothing is left |
+///
+/// In an answer, `t` may be the time until all is there again, long after there is enough for one more call.
+pub(super) fn told(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Option<Told> {
+    let moment = match status {
+        StatusCode::TOO_MANY_REQUESTS => Some(A_MOMENT),
+        StatusCode::SERVICE_UNAVAILABLE => None,
+        _ => return exhausted(headers).map(|_| Told::NothingLeft),
+    };
+    let pause = retry_after(headers, now).max(exhausted(headers));
+    pause.or(moment).map(Told::Pause)
 }
 
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
@@ -75,8 +89,8 @@ mod tests {
     #[test]
     fn an_upstream_is_believed_when_it_says_how_long() {
         let now = Timestamp::from_millis(784_111_777_000); // Sun, 06 Nov 1994 08:49:37 GMT
-        let second = |n: u64| Some(Duration::from_secs(n));
-        let table: &[(u16, &[(&str, &str)], Option<Duration>)] = &[
+        let second = |n: u64| Some(Told::Pause(Duration::from_secs(n)));
+        let table: &[(u16, &[(&str, &str)], Option<Told>)] = &[
             (200, &[], None),
             (200, &[("retry-after", "9")], None),
             (503, &[], None),
@@ -95,11 +109,21 @@ mod tests {
                 &[("retry-after", "Sun, 06 Nov 1994 08:40:37 GMT")],
                 second(0),
             ),
-            (200, &[("ratelimit", "\"a\";r=0;t=30")], second(30)),
+            (
+                200,
+                &[("ratelimit", "\"a\";r=0;t=30")],
+                Some(Told::NothingLeft),
+            ),
+            (
+                404,
+                &[("ratelimit", "\"a\";r=0;t=30"), ("retry-after", "9")],
+                Some(Told::NothingLeft),
+            ),
+            (503, &[("ratelimit", "\"a\";r=0;t=30")], second(30)),
             (200, &[("ratelimit", "\"a\";r=1;t=30")], None),
             (200, &[("ratelimit", "\"a\";r=0")], None),
             (
-                200,
+                429,
                 &[
                     ("ratelimit", "\"a\";r=0;t=3"),
                     ("ratelimit", "\"b\";r=0;t=7"),
@@ -121,7 +145,7 @@ mod tests {
             }
             let status = StatusCode::from_u16(*status).unwrap();
             assert_eq!(
-                pause(status, &headers, now),
+                told(status, &headers, now),
                 *expected,
                 "{status} {fields:?}"
             );

@@ -96,9 +96,10 @@ impl<Retry> WaitLayer<Retry> {
         self
     }
 
-    /// Makes a call again, up to `times`, that the upstream refused to answer now (429, 503) and that may be made
-    /// twice: by the idempotent methods (RFC 9110 §9.2.2). It waits for its turn again and pays again, and its
-    /// body is cloned before it is sent. Default: what the upstream said is returned.
+    /// Makes a call again, up to `times`, that the upstream refused to answer now (429, or 503 that says until when)
+    /// and that may be made twice: by the idempotent methods (RFC 9110 §9.2.2). It waits for its turn again and pays
+    /// again, and its body is cloned before it is sent. Where its turn does not come in time, what the upstream said
+    /// is returned. Default: what the upstream said is returned.
     pub fn retry_idempotent(mut self, times: u32) -> WaitLayer<Idempotent> {
         self.change(|config| config.retries = times);
         WaitLayer {

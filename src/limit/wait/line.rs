@@ -1,15 +1,16 @@
 //! One bucket and those who wait for it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, Notify};
 
 use super::error::Refusal;
 use super::pacer::Inner;
 use super::pump::Pump;
-use super::queue::{Place, Queue, Waiter};
+use super::queue::{Next, Place, Queue, Waiter};
 use super::tokens::{Held, Want};
 use super::Priority;
 
@@ -26,8 +27,8 @@ pub(super) struct State {
     pub(super) held: Held,
     /// Whether a pump serves those who wait.
     runs: bool,
-    /// For whom it sleeps.
-    asleep: Option<Priority>,
+    /// For whom it sleeps, and whether that one goes before more urgent ones.
+    asleep: Option<(Next, bool)>,
     /// Tokens that were granted for those who are gone.
     spare: u64,
 }
@@ -44,6 +45,38 @@ pub(super) enum Joined {
 pub(super) enum Step {
     Take(Want),
     Refund(u64),
+}
+
+impl State {
+    /// Whom the pump serves next. One who jumps waits for a token that nobody else shall have, however urgent.
+    fn next(&self, priority: Priority, jumps: bool) -> Option<Next> {
+        self.queue.next(jumps.then_some(priority))
+    }
+
+    /// How long one waits who comes now, as far as that is known: until all are served who go before it, or,
+    /// where more urgent ones do, until it starves and those are served who starve before it.
+    pub(super) fn at_least(
+        &self,
+        pacer: &Inner,
+        priority: Priority,
+        cost: u64,
+        until: u64,
+    ) -> Duration {
+        let (tokens, held) = (&pacer.tokens, &self.held);
+        let ahead = self.queue.ahead(priority, until);
+        let equals = self.queue.ahead_of_equals(priority, until);
+        let in_order = tokens.at_least(held, priority, cost, ahead);
+        if ahead == equals {
+            return in_order;
+        }
+        let Some(starving) = tokens.at_least_starving(held, cost, equals) else {
+            return in_order;
+        };
+        // Its token comes from the bucket of all, which may be paused.
+        let token = tokens.at_least(held, Priority::Critical, cost, 0);
+        let starving = starving.saturating_add(Duration::from_nanos(pacer.max_starve));
+        in_order.min(starving.max(token))
+    }
 }
 
 impl Line {
@@ -70,11 +103,11 @@ impl Line {
             return Ok(Joined::Now(Permit {
                 pacer: Arc::clone(pacer),
                 line: Arc::clone(self),
+                priority,
                 cost,
             }));
         }
-        let ahead = state.queue.ahead(priority, until);
-        let wait = pacer.tokens.at_least(&state.held, priority, cost, ahead);
+        let wait = state.at_least(pacer, priority, cost, until);
         if wait.as_nanos() > u128::from(until.saturating_sub(arrived)) {
             return Err(Refusal::TooLate(wait));
         }
@@ -85,10 +118,8 @@ impl Line {
             answer,
         };
         let place = state.queue.join(priority, until, waiter, pacer.max_queue)?;
-        if state.asleep.is_some_and(|asleep| priority < asleep) {
-            self.wake.notify_one();
-        }
-        self.ensure_served(pacer, &mut state);
+        self.wake_for_another(&state);
+        self.ensure_served(pacer, state);
         Ok(Joined::Line(Ticket {
             pacer: Arc::clone(pacer),
             line: Arc::clone(self),
@@ -99,12 +130,24 @@ impl Line {
         }))
     }
 
-    fn ensure_served(self: &Arc<Self>, pacer: &Arc<Inner>, state: &mut State) {
+    /// Wakes the pump where the one it sleeps for is gone, or is not next any more.
+    fn wake_for_another(&self, state: &State) {
+        let sleeps_for_another = state
+            .asleep
+            .is_some_and(|(one, jumps)| state.next(one.priority, jumps) != Some(one));
+        if sleeps_for_another {
+            self.wake.notify_one();
+        }
+    }
+
+    fn ensure_served(self: &Arc<Self>, pacer: &Arc<Inner>, mut state: MutexGuard<'_, State>) {
         if state.runs {
             return;
         }
         if let Ok(runtime) = Handle::try_current() {
             state.runs = true;
+            // A runtime that ends drops the pump at once, which tells the line.
+            drop(state);
             runtime.spawn(Pump::new(pacer, self).run());
         }
     }
@@ -142,20 +185,13 @@ impl Line {
         state.spare += state.queue.serve(priority, tokens);
     }
 
-    /// Falls asleep for some; false where somebody more urgent has come meanwhile.
+    /// Falls asleep for whoever is next; false where that one wants something else than what there is too little of.
     pub(super) fn sleeps(&self, want: &Want) -> bool {
         let mut state = self.state.lock();
-        let first = state.queue.head().map(|head| head.priority);
-        // One who jumps waits for a token that nobody else shall have.
-        let (most_urgent, goes_on) = match want.jumps {
-            true => (Priority::Critical, false),
-            false => (
-                want.priority,
-                first.is_some_and(|first| first < want.priority),
-            ),
-        };
-        state.asleep = Some(most_urgent).filter(|_| !goes_on);
-        !goes_on && state.spare == 0
+        let next = state.next(want.priority, want.jumps);
+        let next = next.filter(|one| (one.priority, one.cost) == (want.priority, want.cost));
+        state.asleep = next.map(|one| (one, want.jumps));
+        next.is_some() && state.spare == 0
     }
 
     pub(super) async fn woken(&self) {
@@ -179,7 +215,7 @@ impl Line {
         let mut state = self.state.lock();
         state.spare += tokens;
         self.wake.notify_one();
-        self.ensure_served(pacer, &mut state);
+        self.ensure_served(pacer, state);
     }
 }
 
@@ -200,6 +236,7 @@ impl Ticket {
         let permit = || Permit {
             pacer: Arc::clone(&self.pacer),
             line: Arc::clone(&self.line),
+            priority: self.priority,
             cost: self.cost,
         };
         Some(answer.map(|()| permit()))
@@ -208,11 +245,12 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.line
-            .state
-            .lock()
-            .queue
-            .leave(self.priority, self.place);
+        {
+            let mut state = self.line.state.lock();
+            if state.queue.leave(self.priority, self.place) {
+                self.line.wake_for_another(&state);
+            }
+        }
         self.answered.close();
         if let Ok(Ok(())) = self.answered.try_recv() {
             self.line.give_back(&self.pacer, self.cost);
@@ -224,12 +262,14 @@ impl Drop for Ticket {
 pub(super) struct Permit {
     pacer: Arc<Inner>,
     line: Arc<Line>,
+    priority: Priority,
     cost: u64,
 }
 
 impl Permit {
     /// The call is made.
     pub(super) fn spend(mut self) {
+        self.pacer.stats.granted(self.priority);
         self.cost = 0;
     }
 }

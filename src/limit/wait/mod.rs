@@ -38,8 +38,8 @@
 //!    goes first then ([`starvation`](PacerBuilder::starvation)).
 //! 4. **Nobody waits in vain.** A call whose turn cannot come in time fails at once; so does the least urgent
 //!    one when the queue is full.
-//! 5. **One no is heard by all.** When the upstream answers 429 or 503 with `Retry-After`, or `RateLimit` with nothing
-//!    left, all processes pause, ten minutes at most.
+//! 5. **One no is heard by all.** When the upstream refuses, by 429 or by 503 with `Retry-After`, all processes pause,
+//!    ten minutes at most. When it answers, with `RateLimit: ..;r=0;t=..`, they only use nothing that they saved.
 //! 6. **Redis may fail.** Then each process goes on with its share of the quota, which it has been keeping books on
 //!    ([`Fallback`](super::Fallback)).
 //!

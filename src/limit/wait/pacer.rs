@@ -139,8 +139,13 @@ impl Inner {
             return Ok(None);
         }
         let turn = self.turn(key, priority, cost, limit).await;
-        self.stats.told(priority, &turn);
-        turn.map(Some)
+        turn.map(Some).map_err(|why| self.refused(why))
+    }
+
+    /// Counts what somebody is told.
+    pub(super) fn refused(&self, why: Refusal) -> Refusal {
+        self.stats.refused(why);
+        why
     }
 
     async fn turn(
@@ -168,48 +173,57 @@ impl Inner {
                 // Whoever served it is gone: once more.
                 Some(None) => {}
                 None => {
-                    let state = line.state.lock();
-                    let ahead = state.queue.ahead(priority, until);
-                    let held = &state.held;
-                    let wait = self.tokens.at_least(held, priority, cost, ahead);
+                    let wait = line.state.lock().at_least(self, priority, cost, until);
                     return Err(Refusal::TooLate(wait));
                 }
             }
         }
     }
 
-    /// The line of a key. One that is in use is never replaced.
+    /// The line of a key. One that is in use is never replaced; of the others, the one whose bucket is nearest
+    /// to full is forgotten first.
     fn line(&self, key: u128) -> Result<Arc<Line>, Refusal> {
         let mut lines = self.lines.lock();
         if let Some(line) = lines.get(&key) {
             return Ok(Arc::clone(line));
         }
         if lines.len() >= self.max_keys {
-            lines.retain(|_, line| {
-                Arc::strong_count(line) > 1 || !self.tokens.is_full(&line.state.lock().held)
-            });
-        }
-        if lines.len() >= self.max_keys {
-            return Err(Refusal::Full);
+            let is_idle = |line: &Arc<Line>| Arc::strong_count(line) == 1;
+            let lost = |line: &Arc<Line>| self.tokens.lost_with(&line.state.lock().held);
+            lines.retain(|_, line| !is_idle(line) || lost(line) > (0, 0));
+            if lines.len() >= self.max_keys {
+                let idle = lines.iter().filter(|(_, line)| is_idle(line));
+                let least = idle.min_by_key(|(_, line)| lost(line));
+                let least = *least.ok_or(Refusal::Full)?.0;
+                lines.remove(&least);
+            }
         }
         let line = Line::new(key);
         lines.insert(key, Arc::clone(&line));
         Ok(line)
     }
 
-    /// Pauses here at once; what is returned pauses the other processes.
+    /// Pauses here at once; what is returned pauses the other processes. A pause of no time empties the bucket.
     pub(super) fn pause(
         self: &Arc<Self>,
         key: u128,
         time: Duration,
     ) -> impl std::future::Future<Output = ()> + Send + 'static {
         let time = time.min(LONGEST_PAUSE);
-        self.stats.paused();
+        if !time.is_zero() {
+            self.stats.paused();
+        }
         if let Ok(line) = self.line(key) {
             self.tokens.pause_here(&line, time);
         }
         let inner = Arc::clone(self);
         async move { inner.tokens.pause_everywhere(key, time).await }
+    }
+
+    /// Whether the bucket holds a token, as far as that is known.
+    pub(super) fn holds_one(&self, key: u128) -> bool {
+        let line = self.line(key);
+        line.is_ok_and(|line| self.tokens.holds_one(&line.state.lock().held))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  who is next ──► take ──► serve ──► enough? ── yes ──► who is next
-//!      ▲                                └─ no: sleep until there may be more, or one more urgent comes
+//!      ▲                                └─ no: sleep until there may be more, or another one is next
 //!      └─────────────────────────────────────────┘
 //! ```
 //!

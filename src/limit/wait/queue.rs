@@ -73,6 +73,14 @@ pub(super) struct Head {
     pub(super) arrived: u64,
 }
 
+/// One who is next, and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Next {
+    pub(super) priority: Priority,
+    pub(super) place: Place,
+    pub(super) cost: u64,
+}
+
 impl Queue {
     /// Lets somebody wait, if there is room for `most`, or one less urgent to make room: then that one
     /// is told so who came last. Where it stands.
@@ -114,7 +122,12 @@ impl Queue {
     pub(super) fn ahead(&self, priority: Priority, deadline: u64) -> u64 {
         let more_urgent = self.classes[..priority.place()].iter();
         let more_urgent: u64 = more_urgent.map(|class| class.cost).sum();
-        more_urgent + self.classes[priority.place()].ahead(deadline)
+        more_urgent + self.ahead_of_equals(priority, deadline)
+    }
+
+    /// The same of those of its own priority.
+    pub(super) fn ahead_of_equals(&self, priority: Priority, deadline: u64) -> u64 {
+        self.classes[priority.place()].ahead(deadline)
     }
 
     pub(super) fn head(&self) -> Option<Head> {
@@ -127,6 +140,23 @@ impl Queue {
         let after = Priority::ALL.into_iter().rev().filter(|one| *one > first);
         let mut heads = after.filter_map(|one| self.head_of(one));
         heads.find(|head| head.arrived <= since)
+    }
+
+    /// Who is next, or who is of a priority.
+    pub(super) fn next(&self, of: Option<Priority>) -> Option<Next> {
+        let next_of = |one: Priority| {
+            let class = &self.classes[one.place()].waiters;
+            let (place, waiter) = class.first_key_value()?;
+            Some(Next {
+                priority: one,
+                place: *place,
+                cost: waiter.cost,
+            })
+        };
+        match of {
+            Some(one) => next_of(one),
+            None => Priority::ALL.into_iter().find_map(next_of),
+        }
     }
 
     fn head_of(&self, priority: Priority) -> Option<Head> {

@@ -12,18 +12,20 @@ use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::error::{Error, Refusal};
-use super::feedback;
+use super::feedback::{self, Told};
 use super::layer::{Config, MaxWait};
 use super::line::Permit;
 use super::pacer::digest;
 use super::retry::{Never, Retry};
 use super::Priority;
+use crate::clock::Clock;
 use crate::limit::Key;
 
 /// The service of [`WaitLayer`](super::WaitLayer).
 ///
 /// It is always ready: those who wait here hold nothing of the inner service, so that what is urgent is never kept
-/// out by what is not. Its readiness is awaited when the turn has come.
+/// out by what is not. Its readiness is asked for when the turn has come. Whoever finds it not ready waits until it is,
+/// and then for another turn, as long as it may wait at all.
 #[derive(Clone)]
 pub struct Wait<S, Retry = Never> {
     pub(super) inner: S,
@@ -37,7 +39,7 @@ where
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     S::Future: Send,
     B: Send + 'static,
-    Body: 'static,
+    Body: Send + 'static,
     R: Retry<B> + Send + 'static,
 {
     type Response = Response<Body>;
@@ -69,27 +71,26 @@ where
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     R: Retry<B>,
 {
-    let clock = &config.pacer.inner.tokens.clock;
-    let began = clock.nanos();
     let (facts, mut request) = config.read(request);
     let mut left = config.retries;
+    let mut permit = config.turn(&facts, &mut inner).await?;
     loop {
-        let waited = Duration::from_nanos(clock.nanos().saturating_sub(began));
-        let limit = facts.max_wait.saturating_sub(waited);
-        let permit = config.permit(&facts, limit).await?;
-        let ready = poll_fn(|cx| inner.poll_ready(cx)).await;
-        ready.map_err(Error::inner)?;
         let again = if left > 0 { retry.copy(&request) } else { None };
         permit.into_iter().for_each(Permit::spend);
         let response = inner.call(request).await.map_err(Error::inner)?;
-        let pause = feedback::pause(response.status(), response.headers(), clock.now());
-        if let Some(pause) = pause {
-            config.pause(facts.key, pause);
+        let told = feedback::told(response.status(), response.headers(), config.clock().now());
+        if let Some(told) = told {
+            config.heed(facts.key, told);
         }
         match again {
-            Some(same) if pause.is_some() && !response.status().is_success() => request = same,
+            Some(same) if matches!(told, Some(Told::Pause(_))) => request = same,
             _ => return Ok(response),
         }
+        permit = match config.turn(&facts, &mut inner).await {
+            // The upstream's own answer says more than that there is no time for another.
+            Err(error) if error.is_refused() => return Ok(response),
+            turn => turn?,
+        };
         left -= 1;
     }
 }
@@ -99,7 +100,8 @@ struct Facts {
     key: u128,
     priority: Priority,
     cost: u64,
-    max_wait: Duration,
+    /// Nanoseconds of the clock.
+    until: u64,
 }
 
 impl Config {
@@ -111,25 +113,58 @@ impl Config {
         };
         let told = parts.extensions.get::<MaxWait>().map(|told| told.0);
         let max_wait = told.or(self.max_wait).unwrap_or(self.pacer.inner.max_wait);
+        let nanos = u64::try_from(max_wait.as_nanos()).unwrap_or(u64::MAX);
         let facts = Facts {
             key,
             priority: parts.extensions.get().copied().unwrap_or(self.priority),
             cost: self.cost.as_ref().map_or(1, |cost| cost(&parts)),
-            max_wait,
+            until: self.clock().nanos().saturating_add(nanos),
         };
         (facts, Request::from_parts(parts, body))
     }
 
-    async fn permit(&self, facts: &Facts, limit: Duration) -> Result<Option<Permit>, Refusal> {
+    fn clock(&self) -> &Clock {
+        &self.pacer.inner.tokens.clock
+    }
+
+    /// Waits until it may call a service that is ready to be called.
+    ///
+    /// A token is used when it is granted or not at all: kept until the service is ready, all that were granted
+    /// meanwhile would be used at once. So whoever finds the service not ready gives it back, and waits for another
+    /// one when it is.
+    async fn turn<S, B>(&self, facts: &Facts, inner: &mut S) -> Result<Option<Permit>, Error>
+    where
+        S: Service<Request<B>>,
+        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let pacer = &self.pacer.inner;
-        pacer
-            .permit(facts.key, facts.priority, facts.cost, limit)
-            .await
+        let left = || Duration::from_nanos(facts.until.saturating_sub(self.clock().nanos()));
+        loop {
+            let permit = pacer.permit(facts.key, facts.priority, facts.cost, left());
+            let permit = permit.await?;
+            match poll_fn(|cx| Poll::Ready(inner.poll_ready(cx))).await {
+                Poll::Ready(Ok(())) => return Ok(permit),
+                Poll::Ready(Err(error)) => return Err(Error::inner(error)),
+                Poll::Pending => drop(permit),
+            }
+            let ready = poll_fn(|cx| inner.poll_ready(cx));
+            match self.clock().within(left(), ready).await {
+                Some(ready) => ready.map_err(Error::inner)?,
+                None => return Err(pacer.refused(Refusal::TooLate(Duration::ZERO)).into()),
+            }
+        }
     }
 
     /// Here before the response is seen; elsewhere soon, also if nobody waits for the response.
-    fn pause(&self, key: u128, time: Duration) {
-        let elsewhere = self.pacer.inner.pause(key, time);
+    fn heed(&self, key: u128, told: Told) {
+        let pacer = &self.pacer.inner;
+        let time = match told {
+            Told::Pause(time) => time,
+            Told::NothingLeft if pacer.holds_one(key) => Duration::ZERO,
+            // The next token comes when it would have.
+            Told::NothingLeft => return,
+        };
+        let elsewhere = pacer.pause(key, time);
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(elsewhere);
         }

@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::error::Refusal;
-use super::line::Permit;
 use super::Priority;
 
 /// What a pacer did since it was made, and who waits now; arrays are by [`Priority`], the most urgent first.
@@ -34,14 +33,18 @@ pub(super) struct Counters {
 }
 
 impl Counters {
+    /// A call is made.
+    pub(super) fn granted(&self, priority: Priority) {
+        self.granted[priority.place()].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// What somebody was told who wanted to call.
-    pub(super) fn told(&self, priority: Priority, turn: &Result<Permit, Refusal>) {
-        let counter = match turn {
-            Ok(_) => &self.granted[priority.place()],
-            Err(Refusal::TooLate(_)) => &self.too_late,
-            Err(Refusal::Full) => &self.shed,
-            Err(Refusal::Unavailable) => &self.closed,
-            Err(Refusal::TooExpensive) => return,
+    pub(super) fn refused(&self, why: Refusal) {
+        let counter = match why {
+            Refusal::TooLate(_) => &self.too_late,
+            Refusal::Full => &self.shed,
+            Refusal::Unavailable => &self.closed,
+            Refusal::TooExpensive => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }

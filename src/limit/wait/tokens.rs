@@ -8,7 +8,7 @@ use super::Priority;
 use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::limit::Fallback;
-use crate::policy::bucket::{Bucket, Decision, Quota, Terms};
+use crate::policy::bucket::{Bucket, Decision, Quota, Terms, LONGEST};
 use crate::store::shared::buckets::{Change, Charge, Policy, SharedBuckets, Unavailable};
 
 /// Redis is asked again so soon when it did not answer.
@@ -84,9 +84,7 @@ impl Tokens {
             let reserved = (quota.tokens() as f64 * part).floor() as u64;
             quota.tokens().saturating_sub(reserved).max(1)
         });
-        // One more than its share: what is late by a moment is not lost.
-        let floor_quota = Quota::new(quota.count(), quota.period().div_f64(floor))
-            .capacity((quota.tokens() as f64 * floor) as u64 + 2);
+        let floor_quota = floor_of(&quota, floor);
         let share = match &shared {
             Some((_, Fallback::Local { share }, _)) => *share,
             _ => 1,
@@ -97,13 +95,14 @@ impl Tokens {
             quota,
             capacities,
             here: [terms(critical)?, terms(normal)?, terms(background)?],
-            floor: Terms::of(&floor_quota.share(share))?,
+            floor: Terms::of(&floor_of(&quota.share(share), floor))?,
             floor_quota,
             clock,
             shared: shared.map(|(buckets, fallback, name)| Shared {
                 buckets,
                 policies: capacities.map(|capacity| Policy::new(name, &quota.capacity(capacity))),
-                floor: Policy::new(&format!("{name}:floor"), &floor_quota),
+                // What no pacer can be called.
+                floor: Policy::new(&format!("{name} floor"), &floor_quota),
                 fallback,
             }),
         })
@@ -152,6 +151,23 @@ impl Tokens {
         };
         let part = self.time(self.capacities[self.class(&want)]);
         (debt + self.time(cost.saturating_add(ahead))).saturating_sub(part)
+    }
+
+    /// Whether there is a token, as far as that is known.
+    pub(super) fn holds_one(&self, held: &Held) -> bool {
+        self.at_least(held, Priority::Critical, 1, 0).is_zero()
+    }
+
+    /// How long one who starves waits, at least, before whom others with this cost are served who starve as well.
+    /// `None` where it costs more than they may take.
+    pub(super) fn at_least_starving(&self, held: &Held, cost: u64, ahead: u64) -> Option<Duration> {
+        if cost > self.floor_quota.tokens() {
+            return None;
+        }
+        let time = |tokens| self.floor_quota.capacity(tokens).refill_time();
+        let debt = held.floor.debt(self.floor.at(self.clock.nanos()));
+        let lacks = self.floor.duration(debt) + time(cost.saturating_add(ahead));
+        Some(lacks.saturating_sub(time(self.floor_quota.tokens())))
     }
 
     /// Takes what one wants whom nobody is ahead of, where that needs no answer from elsewhere.
@@ -360,10 +376,10 @@ impl Tokens {
         }
     }
 
-    /// Whether nothing is lost by forgetting a bucket.
-    pub(super) fn is_full(&self, held: &Held) -> bool {
+    /// What is lost by forgetting a bucket: what Redis was not told, and the debt.
+    pub(super) fn lost_with(&self, held: &Held) -> (u64, u64) {
         let now = self.clock.nanos();
-        held.alone == 0 && held.bucket.debt(self.here[0].at(now)) == 0
+        (held.alone, held.bucket.debt(self.here[0].at(now)))
     }
 }
 
@@ -374,6 +390,17 @@ impl Held {
         };
         debt.saturating_sub(Duration::from_nanos(now.saturating_sub(at)))
     }
+}
+
+/// What those may take of a quota who starve, who have this part of its rate.
+fn floor_of(quota: &Quota, part: f64) -> Quota {
+    // One more than its share: what is late by a moment is not lost.
+    let tokens = (quota.tokens() as f64 * part) as u64 + 2;
+    let token = quota.period().as_secs_f64() / quota.count() as f64 / part;
+    // Which may be longer than anybody waits, but not longer than anybody counts.
+    let longest = LONGEST.as_secs_f64() / tokens as f64;
+    let token = Duration::from_secs_f64(token.min(longest));
+    Quota::new(1, token).capacity(tokens)
 }
 
 fn in_nanos(time: Duration) -> u64 {
