@@ -6,6 +6,7 @@
 //! ```
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use http::{request, Response, StatusCode};
 
 use super::answer::Refusal;
 use super::core::{Charge, Principal};
-use super::key::{Head, Key, NoKey};
+use super::key::{Head, NoKey, Whose};
 use super::route::{Limited, Route};
 use super::rule::{answered, Asking};
 use super::stats::Counted;
@@ -67,9 +68,10 @@ enum Concern {
 
 struct Asks {
     parts: Vec<Asking>,
+    addresses: Vec<IpAddr>,
     cost: u64,
     /// Whose bucket it is for want of an answer.
-    without: Result<Key<'static>, Option<StatusCode>>,
+    without: Result<Whose<'static>, Option<StatusCode>>,
 }
 
 impl Route {
@@ -137,11 +139,17 @@ impl Route {
     async fn ask(self: Arc<Self>, mut taken: Vec<Taken>, asking: Vec<(usize, Asks)>) -> Admission {
         for (n, asks) in asking {
             let limit = &self.limits[n];
-            let key = answered(asks.parts).await.or_else(|_| {
-                limit.limiter.core.counters.count(Counted::Keyless);
-                asks.without
-            });
-            match limit.concern_of(key, asks.cost) {
+            let whose = match answered(asks.parts).await {
+                Ok(key) => Ok(Whose {
+                    key,
+                    addresses: asks.addresses,
+                }),
+                Err(_) => {
+                    limit.limiter.core.counters.count(Counted::Keyless);
+                    asks.without
+                }
+            };
+            match limit.concern_of(whose, asks.cost) {
                 Concern::Charge(principal, cost) => {
                     taken.push(Taken::asked(n, principal, cost));
                 }
@@ -214,7 +222,10 @@ impl Limited {
     fn concern(&self, head: Head<'_>) -> Concern {
         let rule = &self.rule;
         let (why, parts) = match (rule.key(head), head.parts) {
-            (Ok(key), _) => return self.concern_of(Ok(key), rule.cost_of(head)),
+            (Ok(key), _) => {
+                let addresses = rule.addresses(head);
+                return self.concern_of(Ok(Whose { key, addresses }), rule.cost_of(head));
+            }
             (Err(None), Some(parts)) => (NoKey::NoName, Some(parts)),
             (Err(why), _) => (why.unwrap_or(NoKey::NoName), None),
         };
@@ -223,6 +234,7 @@ impl Limited {
         if let Some(parts) = parts {
             return Concern::Ask(Asks {
                 parts: rule.ask(parts),
+                addresses: rule.addresses(head),
                 cost,
                 without,
             });
@@ -232,25 +244,25 @@ impl Limited {
     }
 
     #[inline]
-    fn concern_of(&self, key: Result<Key<'_>, Option<StatusCode>>, cost: u64) -> Concern {
+    fn concern_of(&self, whose: Result<Whose<'_>, Option<StatusCode>>, cost: u64) -> Concern {
         let rule = &self.rule;
         let core = &self.limiter.core;
-        let key = match key {
-            Ok(key) => key,
+        let whose = match whose {
+            Ok(whose) => whose,
             Err(None) => return Concern::Nothing,
             // A limit in shadow refuses nobody.
             Err(Some(_)) if rule.shadow => return Concern::Nothing,
             Err(Some(status)) => return Concern::Refuse(Refusal::NoKey { status }),
         };
-        if rule.deny.as_ref().is_some_and(|list| list.has(&key)) && !rule.shadow {
+        if rule.deny.as_ref().is_some_and(|list| list.has(&whose)) && !rule.shadow {
             core.counters.count(Counted::Denied);
             return Concern::Refuse(Refusal::Denied);
         }
-        if rule.allow.as_ref().is_some_and(|list| list.has(&key)) {
+        if rule.allow.as_ref().is_some_and(|list| list.has(&whose)) {
             core.counters.count(Counted::Skipped);
             return Concern::Nothing;
         }
-        Concern::Charge(core.principal(&key), cost)
+        Concern::Charge(core.principal(&whose.key), cost)
     }
 }
 

@@ -123,6 +123,14 @@ impl From<IpAddr> for Key<'_> {
     }
 }
 
+/// Whose bucket it is, and what lists are asked besides.
+pub(super) struct Whose<'a> {
+    pub(super) key: Key<'a>,
+    /// The addresses that were read for the key, before those of one client were put together. None where there is
+    /// no list.
+    pub(super) addresses: Vec<IpAddr>,
+}
+
 /// The address of the connection, for servers that are not axum's: put it into the request's
 /// extensions. With the feature `axum`, `ConnectInfo<SocketAddr>` is read too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

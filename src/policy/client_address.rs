@@ -165,14 +165,21 @@ impl ClientAddress {
     }
 
     /// The client, in the one form that all its addresses share. `None` if nobody knows the connection's.
+    #[inline]
     pub(crate) fn find(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
+        self.exactly(peer, headers)
+            .map(|client| self.grouped(client))
+    }
+
+    /// The one address that the client has.
+    pub(crate) fn exactly(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
         let peer = peer.map(|peer| self.canonical(peer));
-        let client = match &self.trust {
-            Trust::Nobody => peer?,
+        match &self.trust {
+            Trust::Nobody => peer,
             Trust::Hops(hops) => {
                 // The connection is a hop too, known or not.
                 let noted = self.hops(headers).take(*hops);
-                noted.last().or(peer)?
+                noted.last().or(peer)
             }
             Trust::Networks(networks) => {
                 let mut client = peer?;
@@ -184,10 +191,9 @@ impl ClientAddress {
                         None => break,
                     }
                 }
-                client
+                Some(client)
             }
-        };
-        Some(self.grouped(client))
+        }
     }
 
     /// The hops that proxies have noted, the nearest first, up to the first that is no address.
