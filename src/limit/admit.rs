@@ -8,6 +8,7 @@
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub(super) struct Taken {
     pub(super) principal: Principal,
     pub(super) cost: u64,
     pub(super) decision: Decision,
+    /// Redis has not charged it.
+    pub(super) alone: bool,
 }
 
 /// What is kept of a request that passes, for its answer.
@@ -126,12 +129,18 @@ impl Route {
             return Admitting::Later(Box::pin(Arc::clone(self).ask(taken, asking)));
         }
         let decide = take::all_here(&self.charges(&taken, false));
-        fill(&mut taken, &self.limits, false, decide);
+        let here = |decision| (decision, false);
+        fill(
+            &mut taken,
+            &self.limits,
+            false,
+            decide.into_iter().map(here),
+        );
         let shadows = self.charges(&taken, true);
         let shadows = shadows
             .iter()
             .map(|c| c.core.take_here(c.principal, c.cost));
-        fill(&mut taken, &self.limits, true, shadows.collect());
+        fill(&mut taken, &self.limits, true, shadows.map(here));
         Admitting::Now(self.judged(taken))
     }
 
@@ -158,11 +167,22 @@ impl Route {
             }
         }
         taken.sort_by_key(|t| t.limit);
-        let told = take::all(&self.charges(&taken, false)).await;
-        fill(&mut taken, &self.limits, false, told);
+        let alone = AtomicBool::new(false);
+        let charges = self.charges(&taken, false);
+        let charges: Vec<_> = charges.iter().map(|c| c.telling(&alone)).collect();
+        let told = take::all(&charges).await;
+        let alone = alone.into_inner();
+        fill(
+            &mut taken,
+            &self.limits,
+            false,
+            told.into_iter().map(|d| (d, alone)),
+        );
         let mut told = Vec::new();
         for charge in self.charges(&taken, true) {
-            told.push(take::uncounted(&charge).await);
+            let alone = AtomicBool::new(false);
+            let decision = take::uncounted(&charge.telling(&alone)).await;
+            told.push((decision, alone.into_inner()));
         }
         fill(&mut taken, &self.limits, true, told);
         self.judged(taken)
@@ -274,6 +294,7 @@ impl Taken {
             principal,
             cost,
             decision,
+            alone: false,
         }
     }
 
@@ -282,12 +303,17 @@ impl Taken {
     }
 }
 
-/// Writes down what limits in shadow have said, or those that are not.
-fn fill(taken: &mut [Taken], limits: &[Limited], shadow: bool, told: Vec<Decision>) {
+/// Writes down what limits in shadow have said, or those that are not, and whether without Redis.
+fn fill(
+    taken: &mut [Taken],
+    limits: &[Limited],
+    shadow: bool,
+    told: impl IntoIterator<Item = (Decision, bool)>,
+) {
     let theirs = taken
         .iter_mut()
         .filter(|t| limits[t.limit].rule.shadow == shadow);
-    for (taken, decision) in theirs.zip(told) {
-        taken.decision = decision;
+    for (taken, (decision, alone)) in theirs.zip(told) {
+        (taken.decision, taken.alone) = (decision, alone);
     }
 }

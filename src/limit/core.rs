@@ -20,6 +20,9 @@ use crate::policy::bucket::{Bucket, Decision, Moment, Quota, Terms};
 use crate::store::near::Buckets;
 use crate::store::shared::buckets::{self as shared, Change, SharedBuckets};
 
+/// Redis keeps no debt much longer, and nobody needs one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20 * 365 * 86_400);
+
 /// The configuration of one limiter.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
@@ -67,6 +70,23 @@ pub(super) struct Charge<'a> {
     pub(super) core: &'a Core,
     pub(super) principal: Principal,
     pub(super) cost: u64,
+    /// Set where it was granted, and Redis has not charged it.
+    pub(super) alone: Option<&'a AtomicBool>,
+}
+
+impl<'a> Charge<'a> {
+    pub(super) const fn telling(mut self, alone: &'a AtomicBool) -> Self {
+        self.alone = Some(alone);
+        self
+    }
+
+    /// It was granted, and Redis does not know.
+    pub(super) fn note_alone(&self, shared: &Shared) {
+        shared.owed.note(self.principal.shared, self.cost);
+        if let Some(alone) = self.alone {
+            alone.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 /// One quota and its buckets.
@@ -114,7 +134,7 @@ impl Core {
                     None => shared::Policy::new(&name, &quota),
                 },
                 fallback,
-                owed: Owed::default(),
+                owed: Owed::new(settings.clock.clone()),
             }
         });
         let terms = Terms::of(&here.0)?;
@@ -164,6 +184,7 @@ impl Core {
             core: self,
             principal,
             cost,
+            alone: None,
         }
     }
 
@@ -217,9 +238,17 @@ impl Core {
         self.near.update(principal.near, now, pause);
     }
 
-    /// Makes what cost `was` cost `is`, wherever the bucket lies.
-    pub(super) async fn settle(&self, principal: Principal, was: u64, is: u64) {
+    /// Makes what cost `was` cost `is`, wherever the bucket lies. What was granted `alone`, Redis has
+    /// not charged: it must not give that back.
+    pub(super) async fn settle(&self, principal: Principal, was: u64, is: u64, alone: bool) {
         let _ = self.settle_here(principal, was, is);
+        if let (Some(shared), true) = (&self.shared, alone) {
+            shared
+                .owed
+                .forgive(principal.shared, was.saturating_sub(is));
+            shared.owed.note(principal.shared, is.saturating_sub(was));
+            return;
+        }
         let change = match was.cmp(&is) {
             std::cmp::Ordering::Equal => return,
             std::cmp::Ordering::Greater => Change::Refund(was - is),
@@ -232,6 +261,7 @@ impl Core {
     }
 
     pub(super) async fn pause(&self, principal: Principal, time: Duration) {
+        let time = time.min(LONGEST_PAUSE);
         self.pause_here(principal, time);
         self.change(principal, Change::Pause(time)).await;
     }
@@ -243,6 +273,7 @@ impl Core {
                 .adjust(principal.shared, &shared.policy, change);
             if let Err(why) = adjusting.await {
                 tracing::debug!(%why, policy = &*self.name, "a bucket was changed here alone");
+                shared.owed.keep(principal.shared, change, why);
             }
         }
     }
@@ -263,14 +294,19 @@ impl Core {
             }
             Fallback::Local { .. } => {
                 self.counters.count(Counted::Alone);
-                match self.take_here(charge.principal, charge.cost) {
-                    // More than a share holds is no more than the quota does.
-                    Decision::Never => Decision::Refused {
-                        wait: self.quota.refill_time(),
-                    },
-                    decision => decision,
-                }
+                self.alone(self.take_here(charge.principal, charge.cost))
             }
+        }
+    }
+
+    /// What a decision of the buckets here means, where they are a share.
+    pub(super) fn alone(&self, decision: Decision) -> Decision {
+        match decision {
+            // More than a share holds is no more than the quota does.
+            Decision::Never => Decision::Refused {
+                wait: self.quota.refill_time(),
+            },
+            decision => decision,
         }
     }
 

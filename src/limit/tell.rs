@@ -206,7 +206,7 @@ impl Route {
     fn settle_one(&self, taken: &mut Taken, cost: u64) {
         let limiter = &self.limits[taken.limit].limiter;
         let core = &limiter.core;
-        let (principal, was) = (taken.principal, taken.cost);
+        let (principal, was, alone) = (taken.principal, taken.cost, taken.alone);
         if core.shared.is_none() {
             taken.decision = core.settle_here(principal, was, cost);
             return;
@@ -218,7 +218,7 @@ impl Route {
         // Nobody waits for it. Without a runtime it costs what was taken.
         if let Ok(runtime) = Handle::try_current() {
             let limiter = limiter.clone();
-            runtime.spawn(async move { limiter.core.settle(principal, was, cost).await });
+            runtime.spawn(async move { limiter.core.settle(principal, was, cost, alone).await });
         }
     }
 }

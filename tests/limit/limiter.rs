@@ -119,3 +119,14 @@ async fn many_tasks_are_admitted_the_capacity_and_no_more() {
     }
     assert_eq!(admitted, 1_000);
 }
+
+#[tokio::test]
+async fn a_block_without_end_is_a_long_one() {
+    let limiter = Limiter::new(Quota::per_minute(10));
+    limiter.block("mallory", Duration::MAX).await;
+    let Decision::Refused { wait } = limiter.take("mallory", 1).await else {
+        panic!("blocked");
+    };
+    let year = Duration::from_secs(365 * 86_400);
+    assert!((19 * year..21 * year).contains(&wait), "{wait:?}");
+}
