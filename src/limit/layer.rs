@@ -128,7 +128,7 @@ impl LimitLayer {
     }
 
     /// A bucket for each method and matched route (axum's template, not the path): usually beside another
-    /// `by`. Needs the feature `axum`, and a place inside the router.
+    /// `by`. HEAD counts as GET, and methods that RFC 9110 and RFC 5789 do not know are one. Needs the feature `axum`, and a place inside the router.
     pub fn by_route(self) -> Self {
         self.keyed(Part::Route)
     }
