@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 
 use super::admit::{Admission, Passes, Taken};
 use super::answer::{number, standing, Refusal, PROBLEM};
-use super::route::{Answers, Route};
+use super::route::{Answers, Limited, Route};
 use crate::header::rate_limit::{Fields, Standing, RATELIMIT};
 use crate::policy::bucket::Decision;
 
@@ -82,7 +82,7 @@ impl Route {
     pub(super) fn refuse_plainly(&self, decision: Decision) -> Option<Admission> {
         let template = self.limits[0].template.as_ref()?;
         let standing = match decision {
-            Decision::Refused { .. } => standing(decision)?,
+            Decision::Refused { .. } => standing(decision, &self.limits[0].limiter.core.quota)?,
             _ => return None,
         };
         let mut response = Response::new(template.body.clone());
@@ -111,10 +111,10 @@ impl Route {
         match passes {
             Passes::Unseen => {}
             Passes::Plainly(decision) => {
-                let fields = &self.limits[0].fields;
+                let limit = &self.limits[0];
                 let headers = response.headers_mut();
-                fields.append_policy(headers);
-                self.append_standing(headers, fields, decision, None);
+                limit.fields.append_policy(headers);
+                self.append_standing(headers, limit, decision, None);
                 self.expose(headers);
             }
             Passes::With(mut taken) => {
@@ -139,7 +139,7 @@ impl Route {
             self.answers.tell_all || is_it
         });
         for t in told {
-            self.append_standing(headers, &self.limits[t.limit].fields, t.decision, refusal);
+            self.append_standing(headers, &self.limits[t.limit], t.decision, refusal);
         }
         if !taken.is_empty() {
             self.expose(headers);
@@ -158,11 +158,11 @@ impl Route {
     fn append_standing(
         &self,
         headers: &mut HeaderMap,
-        fields: &Fields,
+        limit: &Limited,
         decision: Decision,
         refusal: Option<&Refusal>,
     ) {
-        let Some(mut standing) = standing(decision) else {
+        let Some(mut standing) = standing(decision, &limit.limiter.core.quota) else {
             return;
         };
         if let (Some(refusal), false) = (refusal, decision.is_admitted()) {
@@ -170,7 +170,7 @@ impl Route {
             standing.reset = refusal.retry_after().unwrap_or(standing.reset);
         }
         let epoch = || self.answers.clock.now().as_secs();
-        fields.append_standing(headers, standing, epoch);
+        limit.fields.append_standing(headers, standing, epoch);
     }
 
     #[inline]
