@@ -32,7 +32,8 @@ pub(super) struct Settings {
     pub(super) max_debt: Option<u64>,
     pub(super) clock: Clock,
     pub(super) shared: Option<SharedBuckets>,
-    pub(super) fallback: Fallback,
+    /// What was said of it, if anything.
+    pub(super) fallback: Option<Fallback>,
     pub(super) secret: Vec<u8>,
     /// For how many processes, which part of the capacity, and whether that is left in the bucket.
     pub(super) leases: Option<(u32, f64, bool)>,
@@ -119,7 +120,7 @@ impl Core {
         let max_debt = settings.max_debt();
         let name = settings.name.unwrap_or(Cow::Borrowed("default"));
         let mut here = (quota, settings.max_keys);
-        let fallback = settings.fallback;
+        let fallback = settings.fallback.unwrap_or_default();
         let shared = settings.shared.map(|buckets| {
             here = match fallback {
                 Fallback::Local { share } => (quota.share(share), settings.max_keys),
