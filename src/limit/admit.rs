@@ -20,12 +20,13 @@ use super::core::{Charge, Principal};
 use super::key::{Head, NoKey, Whose};
 use super::route::{Limited, Route};
 use super::rule::{answered, Asking};
+use super::shadow::Later;
 use super::stats::Counted;
 use super::take;
 use crate::policy::bucket::Decision;
 
 /// What one limit took, or did not.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Taken {
     /// Which of the route's limits.
     pub(super) limit: usize,
@@ -34,6 +35,8 @@ pub(super) struct Taken {
     pub(super) decision: Decision,
     /// Redis has not charged it.
     pub(super) alone: bool,
+    /// A limit in shadow has not decided yet.
+    pub(super) later: Option<Later>,
 }
 
 /// What is kept of a request that passes, for its answer.
@@ -128,19 +131,9 @@ impl Route {
         if self.asks {
             return Admitting::Later(Box::pin(Arc::clone(self).ask(taken, asking)));
         }
-        let decide = take::all_here(&self.charges(&taken, false));
-        let here = |decision| (decision, false);
-        fill(
-            &mut taken,
-            &self.limits,
-            false,
-            decide.into_iter().map(here),
-        );
-        let shadows = self.charges(&taken, true);
-        let shadows = shadows
-            .iter()
-            .map(|c| c.core.take_here(c.principal, c.cost));
-        fill(&mut taken, &self.limits, true, shadows.map(here));
+        let told = take::all_here(&self.charges(&taken));
+        fill(&mut taken, &self.limits, told, false);
+        self.ask_shadows(&mut taken);
         Admitting::Now(self.judged(taken))
     }
 
@@ -168,32 +161,20 @@ impl Route {
         }
         taken.sort_by_key(|t| t.limit);
         let alone = AtomicBool::new(false);
-        let charges = self.charges(&taken, false);
+        let charges = self.charges(&taken);
         let charges: Vec<_> = charges.iter().map(|c| c.telling(&alone)).collect();
         let told = take::all(&charges).await;
-        let alone = alone.into_inner();
-        fill(
-            &mut taken,
-            &self.limits,
-            false,
-            told.into_iter().map(|d| (d, alone)),
-        );
-        let mut told = Vec::new();
-        for charge in self.charges(&taken, true) {
-            let alone = AtomicBool::new(false);
-            let decision = take::uncounted(&charge.telling(&alone)).await;
-            told.push((decision, alone.into_inner()));
-        }
-        fill(&mut taken, &self.limits, true, told);
+        fill(&mut taken, &self.limits, told, alone.into_inner());
+        self.ask_shadows(&mut taken);
         self.judged(taken)
     }
 
-    /// The charges of limits in shadow, or of those that are not.
-    fn charges(&self, taken: &[Taken], shadow: bool) -> Vec<Charge<'_>> {
+    /// The charges of limits that are not in shadow.
+    fn charges(&self, taken: &[Taken]) -> Vec<Charge<'_>> {
         let charge = |t: &Taken| {
             let limit = &self.limits[t.limit];
             let core = &limit.limiter.core;
-            (limit.rule.shadow == shadow).then(|| core.charge(t.principal, t.cost))
+            (!limit.rule.shadow).then(|| core.charge(t.principal, t.cost))
         };
         taken.iter().filter_map(charge).collect()
     }
@@ -206,11 +187,6 @@ impl Route {
         for t in &taken {
             let limit = &self.limits[t.limit];
             if limit.rule.shadow {
-                let counted = match t.decision {
-                    Decision::Admitted { .. } => Counted::ShadowAdmitted,
-                    _ => Counted::ShadowRefused,
-                };
-                limit.limiter.core.counters.count(counted);
                 continue;
             }
             match t.decision {
@@ -295,6 +271,7 @@ impl Taken {
             cost,
             decision,
             alone: false,
+            later: None,
         }
     }
 
@@ -303,17 +280,10 @@ impl Taken {
     }
 }
 
-/// Writes down what limits in shadow have said, or those that are not, and whether without Redis.
-fn fill(
-    taken: &mut [Taken],
-    limits: &[Limited],
-    shadow: bool,
-    told: impl IntoIterator<Item = (Decision, bool)>,
-) {
-    let theirs = taken
-        .iter_mut()
-        .filter(|t| limits[t.limit].rule.shadow == shadow);
-    for (taken, (decision, alone)) in theirs.zip(told) {
+/// Writes down what limits that are not in shadow have said, and whether without Redis.
+fn fill(taken: &mut [Taken], limits: &[Limited], told: Vec<Decision>, alone: bool) {
+    let theirs = taken.iter_mut().filter(|t| !limits[t.limit].rule.shadow);
+    for (taken, decision) in theirs.zip(told) {
         (taken.decision, taken.alone) = (decision, alone);
     }
 }

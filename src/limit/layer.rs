@@ -196,7 +196,7 @@ impl LimitLayer {
     }
 
     /// Decides and counts as ever, and refuses nobody: to see what a limit would do. Neither other limits
-    /// nor answers know of it.
+    /// nor answers know of it, and nobody waits for what it has to ask Redis.
     pub fn shadow(mut self) -> Self {
         self.last.shadow = true;
         self

@@ -104,6 +104,7 @@ mod owed;
 mod route;
 mod rule;
 mod service;
+mod shadow;
 mod stats;
 mod take;
 mod tell;

@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use super::admit::{Admission, Passes, Taken};
 use super::answer::{number, standing, Refusal, PROBLEM};
 use super::route::{Answers, Limited, Route};
+use super::shadow::Later;
 use crate::header::rate_limit::{Fields, Standing, RATELIMIT};
 use crate::policy::bucket::Decision;
 
@@ -196,8 +197,10 @@ impl Route {
             let settle = self.limits[t.limit].rule.settle.as_ref();
             let cost = settle.and_then(|settle| settle(&parts));
             // A limit in shadow that refused has taken nothing.
-            if let (Some(cost), true) = (cost, t.decision.is_admitted()) {
-                self.settle_one(t, cost);
+            match (cost, t.later.take()) {
+                (Some(cost), Some(later)) => self.settle_later(t, cost, later),
+                (Some(cost), None) if t.decision.is_admitted() => self.settle_one(t, cost),
+                _ => {}
             }
         }
         Response::from_parts(parts, body)
@@ -219,6 +222,19 @@ impl Route {
         if let Ok(runtime) = Handle::try_current() {
             let limiter = limiter.clone();
             runtime.spawn(async move { limiter.core.settle(principal, was, cost, alone).await });
+        }
+    }
+
+    /// Settles what a limit in shadow took, once that has said whether it did.
+    fn settle_later(&self, taken: &Taken, cost: u64, later: Later) {
+        let limiter = self.limits[taken.limit].limiter.clone();
+        let (principal, was) = (taken.principal, taken.cost);
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                if let Ok((Decision::Admitted { .. }, alone)) = later.await {
+                    limiter.core.settle(principal, was, cost, alone).await;
+                }
+            });
         }
     }
 }

@@ -221,7 +221,46 @@ async fn what_an_answer_gives_back_is_not_refunded_where_it_was_never_charged() 
     gate.add_permits(1);
     assert_eq!(asked.await.unwrap(), 200);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(admitted(&a, 20).await, 0);
+    // One that does not remember the last refusal.
+    let b = node(&server, quota, Fallback::Closed).await;
+    assert_eq!(admitted(&b, 20).await, 0);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_limit_in_shadow() {
+    let server = Server::start();
+    let forever = Duration::from_secs(3600);
+    let redis = Redis::builder(server.url()).deadline(forever);
+    let redis = redis.build().unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    let quota = Quota::per_hour(10);
+    let shadow = Limiter::builder(quota).name("api").redis(redis);
+    let shadow = shadow.build().unwrap();
+    let layer = LimitLayer::new(quota)
+        .by(|_| Ok(Some("ada".into())))
+        .and(&shadow)
+        .shadow()
+        .cost(4)
+        .refund_when(|_| true);
+    let origin = Origin::counting();
+    assert_eq!(ask(&layer, &origin, from("192.0.2.1")).await.status, 200);
+    let counted = || async { shadow.stats().shadow_admitted > 0 };
+    eventually(counted).await;
+    server.freeze();
+    let asking = ask(&layer, &origin, from("192.0.2.1"));
+    let answer = tokio::time::timeout(Duration::from_secs(10), asking);
+    assert_eq!(answer.await.expect("nobody waits").status, 200);
+    assert_eq!(shadow.stats().shadow_admitted, 1);
+    server.thaw();
+    eventually(|| async { shadow.stats().shadow_admitted == 2 }).await;
+    // Settled as well, each of them.
+    eventually(|| async {
+        matches!(
+            shadow.peek("ada", 0).await,
+            Decision::Admitted { left: 10, .. }
+        )
+    })
+    .await;
 }
 
 #[tokio::test]
