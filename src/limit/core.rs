@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -112,6 +112,8 @@ pub(super) struct Shared {
     pub(super) policy: shared::Policy,
     pub(super) fallback: Fallback,
     pub(super) owed: Owed,
+    /// When it was last told that Redis does not answer; 0 for never.
+    pub(super) warned: AtomicU64,
 }
 
 impl Core {
@@ -136,6 +138,7 @@ impl Core {
                 },
                 fallback,
                 owed: Owed::new(settings.clock.clone()),
+                warned: AtomicU64::new(0),
             }
         });
         let terms = Terms::of(&here.0)?;
@@ -209,9 +212,12 @@ impl Core {
         self.near.update(principal.near, now, look)
     }
 
-    /// Takes what was granted elsewhere, whether there is as much here or not.
+    /// Takes what was granted elsewhere, whether there is as much here or not: to go on from there alone.
     pub(super) fn note(&self, principal: Principal, cost: u64) {
-        let _ = self.change_here(principal, 0, cost, 0);
+        let fallback = self.shared.as_ref().map(|shared| shared.fallback);
+        if let Some(Fallback::Local { .. }) = fallback {
+            let _ = self.change_here(principal, 0, cost, 0);
+        }
     }
 
     /// Makes what cost `was` cost `is`. How the bucket stands then.
@@ -276,38 +282,6 @@ impl Core {
                 tracing::debug!(%why, policy = &*self.name, "a bucket was changed here alone");
                 shared.owed.keep(principal.shared, change, why);
             }
-        }
-    }
-
-    /// What happens to a charge that Redis does not answer.
-    pub(super) fn take_alone(&self, charge: &Charge<'_>, fallback: Fallback) -> Decision {
-        match fallback {
-            Fallback::Open => {
-                self.counters.count(Counted::Opened);
-                Decision::Admitted {
-                    left: self.quota.tokens(),
-                    full_in: Duration::ZERO,
-                }
-            }
-            Fallback::Closed => {
-                self.counters.count(Counted::Closed);
-                Decision::Unavailable
-            }
-            Fallback::Local { .. } => {
-                self.counters.count(Counted::Alone);
-                self.alone(self.take_here(charge.principal, charge.cost))
-            }
-        }
-    }
-
-    /// What a decision of the buckets here means, where they are a share.
-    pub(super) fn alone(&self, decision: Decision) -> Decision {
-        match decision {
-            // More than a share holds is no more than the quota does.
-            Decision::Never => Decision::Refused {
-                wait: self.quota.refill_time(),
-            },
-            decision => decision,
         }
     }
 

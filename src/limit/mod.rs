@@ -91,6 +91,7 @@
 //! a layer once, not per request or connection, since each has buckets of its own.
 
 mod admit;
+mod alone;
 mod answer;
 mod body;
 mod builder;
