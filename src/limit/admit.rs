@@ -6,7 +6,9 @@
 //! ```
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,21 +17,26 @@ use http::{request, Response, StatusCode};
 
 use super::answer::Refusal;
 use super::core::{Charge, Principal};
-use super::key::{Head, Key, NoKey};
+use super::key::{Head, NoKey, Whose};
 use super::route::{Limited, Route};
 use super::rule::{answered, Asking};
+use super::shadow::Later;
 use super::stats::Counted;
 use super::take;
 use crate::policy::bucket::Decision;
 
 /// What one limit took, or did not.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Taken {
     /// Which of the route's limits.
     pub(super) limit: usize,
     pub(super) principal: Principal,
     pub(super) cost: u64,
     pub(super) decision: Decision,
+    /// Redis has not charged it.
+    pub(super) alone: bool,
+    /// A limit in shadow has not decided yet.
+    pub(super) later: Option<Later>,
 }
 
 /// What is kept of a request that passes, for its answer.
@@ -67,9 +74,10 @@ enum Concern {
 
 struct Asks {
     parts: Vec<Asking>,
+    addresses: Vec<IpAddr>,
     cost: u64,
     /// Whose bucket it is for want of an answer.
-    without: Result<Key<'static>, Option<StatusCode>>,
+    without: Result<Whose<'static>, Option<StatusCode>>,
 }
 
 impl Route {
@@ -123,13 +131,9 @@ impl Route {
         if self.asks {
             return Admitting::Later(Box::pin(Arc::clone(self).ask(taken, asking)));
         }
-        let decide = take::all_here(&self.charges(&taken, false));
-        fill(&mut taken, &self.limits, false, decide);
-        let shadows = self.charges(&taken, true);
-        let shadows = shadows
-            .iter()
-            .map(|c| c.core.take_here(c.principal, c.cost));
-        fill(&mut taken, &self.limits, true, shadows.collect());
+        let told = take::all_here(&self.charges(&taken));
+        fill(&mut taken, &self.limits, told, false);
+        self.ask_shadows(&mut taken);
         Admitting::Now(self.judged(taken))
     }
 
@@ -137,11 +141,17 @@ impl Route {
     async fn ask(self: Arc<Self>, mut taken: Vec<Taken>, asking: Vec<(usize, Asks)>) -> Admission {
         for (n, asks) in asking {
             let limit = &self.limits[n];
-            let key = answered(asks.parts).await.or_else(|_| {
-                limit.limiter.core.counters.count(Counted::Keyless);
-                asks.without
-            });
-            match limit.concern_of(key, asks.cost) {
+            let whose = match answered(asks.parts).await {
+                Ok(key) => Ok(Whose {
+                    key,
+                    addresses: asks.addresses,
+                }),
+                Err(_) => {
+                    limit.limiter.core.counters.count(Counted::Keyless);
+                    asks.without
+                }
+            };
+            match limit.concern_of(whose, asks.cost) {
                 Concern::Charge(principal, cost) => {
                     taken.push(Taken::asked(n, principal, cost));
                 }
@@ -150,22 +160,21 @@ impl Route {
             }
         }
         taken.sort_by_key(|t| t.limit);
-        let told = take::all(&self.charges(&taken, false)).await;
-        fill(&mut taken, &self.limits, false, told);
-        let mut told = Vec::new();
-        for charge in self.charges(&taken, true) {
-            told.push(take::uncounted(&charge).await);
-        }
-        fill(&mut taken, &self.limits, true, told);
+        let alone = AtomicBool::new(false);
+        let charges = self.charges(&taken);
+        let charges: Vec<_> = charges.iter().map(|c| c.telling(&alone)).collect();
+        let told = take::all(&charges).await;
+        fill(&mut taken, &self.limits, told, alone.into_inner());
+        self.ask_shadows(&mut taken);
         self.judged(taken)
     }
 
-    /// The charges of limits in shadow, or of those that are not.
-    fn charges(&self, taken: &[Taken], shadow: bool) -> Vec<Charge<'_>> {
+    /// The charges of limits that are not in shadow.
+    fn charges(&self, taken: &[Taken]) -> Vec<Charge<'_>> {
         let charge = |t: &Taken| {
             let limit = &self.limits[t.limit];
             let core = &limit.limiter.core;
-            (limit.rule.shadow == shadow).then(|| core.charge(t.principal, t.cost))
+            (!limit.rule.shadow).then(|| core.charge(t.principal, t.cost))
         };
         taken.iter().filter_map(charge).collect()
     }
@@ -178,11 +187,6 @@ impl Route {
         for t in &taken {
             let limit = &self.limits[t.limit];
             if limit.rule.shadow {
-                let counted = match t.decision {
-                    Decision::Admitted { .. } => Counted::ShadowAdmitted,
-                    _ => Counted::ShadowRefused,
-                };
-                limit.limiter.core.counters.count(counted);
                 continue;
             }
             match t.decision {
@@ -214,7 +218,10 @@ impl Limited {
     fn concern(&self, head: Head<'_>) -> Concern {
         let rule = &self.rule;
         let (why, parts) = match (rule.key(head), head.parts) {
-            (Ok(key), _) => return self.concern_of(Ok(key), rule.cost_of(head)),
+            (Ok(key), _) => {
+                let addresses = rule.addresses(head);
+                return self.concern_of(Ok(Whose { key, addresses }), rule.cost_of(head));
+            }
             (Err(None), Some(parts)) => (NoKey::NoName, Some(parts)),
             (Err(why), _) => (why.unwrap_or(NoKey::NoName), None),
         };
@@ -223,6 +230,7 @@ impl Limited {
         if let Some(parts) = parts {
             return Concern::Ask(Asks {
                 parts: rule.ask(parts),
+                addresses: rule.addresses(head),
                 cost,
                 without,
             });
@@ -232,25 +240,25 @@ impl Limited {
     }
 
     #[inline]
-    fn concern_of(&self, key: Result<Key<'_>, Option<StatusCode>>, cost: u64) -> Concern {
+    fn concern_of(&self, whose: Result<Whose<'_>, Option<StatusCode>>, cost: u64) -> Concern {
         let rule = &self.rule;
         let core = &self.limiter.core;
-        let key = match key {
-            Ok(key) => key,
+        let whose = match whose {
+            Ok(whose) => whose,
             Err(None) => return Concern::Nothing,
             // A limit in shadow refuses nobody.
             Err(Some(_)) if rule.shadow => return Concern::Nothing,
             Err(Some(status)) => return Concern::Refuse(Refusal::NoKey { status }),
         };
-        if rule.deny.as_ref().is_some_and(|list| list.has(&key)) && !rule.shadow {
+        if rule.deny.as_ref().is_some_and(|list| list.has(&whose)) && !rule.shadow {
             core.counters.count(Counted::Denied);
             return Concern::Refuse(Refusal::Denied);
         }
-        if rule.allow.as_ref().is_some_and(|list| list.has(&key)) {
+        if rule.allow.as_ref().is_some_and(|list| list.has(&whose)) {
             core.counters.count(Counted::Skipped);
             return Concern::Nothing;
         }
-        Concern::Charge(core.principal(&key), cost)
+        Concern::Charge(core.principal(&whose.key), cost)
     }
 }
 
@@ -262,6 +270,8 @@ impl Taken {
             principal,
             cost,
             decision,
+            alone: false,
+            later: None,
         }
     }
 
@@ -270,12 +280,10 @@ impl Taken {
     }
 }
 
-/// Writes down what limits in shadow have said, or those that are not.
-fn fill(taken: &mut [Taken], limits: &[Limited], shadow: bool, told: Vec<Decision>) {
-    let theirs = taken
-        .iter_mut()
-        .filter(|t| limits[t.limit].rule.shadow == shadow);
+/// Writes down what limits that are not in shadow have said, and whether without Redis.
+fn fill(taken: &mut [Taken], limits: &[Limited], told: Vec<Decision>, alone: bool) {
+    let theirs = taken.iter_mut().filter(|t| !limits[t.limit].rule.shadow);
     for (taken, decision) in theirs.zip(told) {
-        taken.decision = decision;
+        (taken.decision, taken.alone) = (decision, alone);
     }
 }

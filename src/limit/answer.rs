@@ -8,7 +8,7 @@ use http::header::{HeaderValue, CONTENT_TYPE, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 use crate::header::rate_limit::{seconds, Digits, Standing};
-use crate::policy::bucket::Decision;
+use crate::policy::bucket::{Decision, Quota};
 
 pub(super) const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
@@ -138,10 +138,18 @@ pub(super) fn number(seconds: u64) -> HeaderValue {
     HeaderValue::from_bytes(Digits::of(seconds).as_bytes()).expect("digits are visible")
 }
 
-/// What is told of a decision.
+/// What is told of a decision: when the bucket is full again, or, if nothing is left, when there is a token.
 #[inline]
-pub(super) fn standing(decision: Decision) -> Option<Standing> {
+pub(super) fn standing(decision: Decision, quota: &Quota) -> Option<Standing> {
     match decision {
+        Decision::Admitted { left: 0, full_in } => {
+            let others = quota.capacity(quota.tokens().saturating_sub(1));
+            let wait = full_in.saturating_sub(others.refill_time());
+            Some(Standing {
+                left: 0,
+                reset: seconds(wait).max(1),
+            })
+        }
         Decision::Admitted { left, full_in } => Some(Standing {
             left,
             reset: seconds(full_in),

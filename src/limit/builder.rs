@@ -28,6 +28,13 @@ pub enum Fallback {
     Closed,
 }
 
+impl Default for Fallback {
+    /// Each process grants the whole quota.
+    fn default() -> Self {
+        Self::Local { share: 1 }
+    }
+}
+
 /// Settings of a [`Limiter`].
 #[derive(Clone, Debug)]
 #[must_use]
@@ -45,7 +52,7 @@ impl LimiterBuilder {
                 max_debt: None,
                 clock: Clock::system(),
                 shared: None,
-                fallback: Fallback::Local { share: 1 },
+                fallback: None,
                 secret: Vec::new(),
                 leases: None,
             },
@@ -91,7 +98,7 @@ impl LimiterBuilder {
     /// What happens while Redis does not answer. Default: `Fallback::Local { share: 1 }`, each process grants the
     /// whole quota.
     pub fn fallback(mut self, fallback: Fallback) -> Self {
-        self.settings.fallback = fallback;
+        self.settings.fallback = Some(fallback);
         self
     }
 
@@ -167,12 +174,18 @@ impl LimiterBuilder {
                 "`.leases(4, 0.1)` for four processes, which hold at most a tenth together",
             ));
         }
-        if settings.fallback == (Fallback::Local { share: 0 }) {
-            return Err(ConfigError::new(
-                "a share of zero processes is nothing",
-                "`Fallback::Local { share: 4 }` for four processes",
-            ));
+        if let Some(Fallback::Local { share }) = settings.fallback {
+            let instead = "`Fallback::Local { share: 4 }` for four processes";
+            if share == 0 {
+                let problem = "a share of zero processes is nothing";
+                return Err(ConfigError::new(problem, instead));
+            }
+            if Terms::of(&settings.quota.share(share)).is_err() {
+                let problem = "so small a share of the quota takes years to refill";
+                return Err(ConfigError::new(problem, instead));
+            }
         }
+        self.validate_alone()?;
         let longest = settings
             .quota
             .refill_time()
@@ -184,5 +197,22 @@ impl LimiterBuilder {
             ));
         }
         Ok(())
+    }
+
+    /// Without Redis, nothing may be said of what happens with it: somebody believes to have it.
+    fn validate_alone(&self) -> Result<(), ConfigError> {
+        let settings = &self.settings;
+        let idle = [
+            (settings.fallback.is_some(), "`.fallback(..)`"),
+            (settings.leases.is_some(), "`.leases(..)`"),
+            (!settings.secret.is_empty(), "`.secret(..)`"),
+        ];
+        match idle.iter().find(|(said, _)| *said) {
+            Some((_, setting)) if settings.shared.is_none() => Err(ConfigError::new(
+                format!("{setting} says nothing without Redis"),
+                "`.redis(redis).name(\"api\")` beside it, or no such line",
+            )),
+            _ => Ok(()),
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ use crate::policy::bucket::{Bucket, Decision, Moment, Quota, Terms};
 use crate::store::near::Buckets;
 use crate::store::shared::buckets::{self as shared, Change, SharedBuckets};
 
+/// Redis keeps no debt much longer, and nobody needs one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20 * 365 * 86_400);
+
 /// The configuration of one limiter.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
@@ -29,7 +32,8 @@ pub(super) struct Settings {
     pub(super) max_debt: Option<u64>,
     pub(super) clock: Clock,
     pub(super) shared: Option<SharedBuckets>,
-    pub(super) fallback: Fallback,
+    /// What was said of it, if anything.
+    pub(super) fallback: Option<Fallback>,
     pub(super) secret: Vec<u8>,
     /// For how many processes, which part of the capacity, and whether that is left in the bucket.
     pub(super) leases: Option<(u32, f64, bool)>,
@@ -67,6 +71,23 @@ pub(super) struct Charge<'a> {
     pub(super) core: &'a Core,
     pub(super) principal: Principal,
     pub(super) cost: u64,
+    /// Set where it was granted, and Redis has not charged it.
+    pub(super) alone: Option<&'a AtomicBool>,
+}
+
+impl<'a> Charge<'a> {
+    pub(super) const fn telling(mut self, alone: &'a AtomicBool) -> Self {
+        self.alone = Some(alone);
+        self
+    }
+
+    /// It was granted, and Redis does not know.
+    pub(super) fn note_alone(&self, shared: &Shared) {
+        shared.owed.note(self.principal.shared, self.cost);
+        if let Some(alone) = self.alone {
+            alone.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 /// One quota and its buckets.
@@ -91,6 +112,8 @@ pub(super) struct Shared {
     pub(super) policy: shared::Policy,
     pub(super) fallback: Fallback,
     pub(super) owed: Owed,
+    /// When it was last told that Redis does not answer; 0 for never.
+    pub(super) warned: AtomicU64,
 }
 
 impl Core {
@@ -99,7 +122,7 @@ impl Core {
         let max_debt = settings.max_debt();
         let name = settings.name.unwrap_or(Cow::Borrowed("default"));
         let mut here = (quota, settings.max_keys);
-        let fallback = settings.fallback;
+        let fallback = settings.fallback.unwrap_or_default();
         let shared = settings.shared.map(|buckets| {
             here = match fallback {
                 Fallback::Local { share } => (quota.share(share), settings.max_keys),
@@ -114,7 +137,8 @@ impl Core {
                     None => shared::Policy::new(&name, &quota),
                 },
                 fallback,
-                owed: Owed::default(),
+                owed: Owed::new(settings.clock.clone()),
+                warned: AtomicU64::new(0),
             }
         });
         let terms = Terms::of(&here.0)?;
@@ -164,6 +188,7 @@ impl Core {
             core: self,
             principal,
             cost,
+            alone: None,
         }
     }
 
@@ -187,9 +212,12 @@ impl Core {
         self.near.update(principal.near, now, look)
     }
 
-    /// Takes what was granted elsewhere, whether there is as much here or not.
+    /// Takes what was granted elsewhere, whether there is as much here or not: to go on from there alone.
     pub(super) fn note(&self, principal: Principal, cost: u64) {
-        let _ = self.change_here(principal, 0, cost, 0);
+        let fallback = self.shared.as_ref().map(|shared| shared.fallback);
+        if let Some(Fallback::Local { .. }) = fallback {
+            let _ = self.change_here(principal, 0, cost, 0);
+        }
     }
 
     /// Makes what cost `was` cost `is`. How the bucket stands then.
@@ -217,9 +245,17 @@ impl Core {
         self.near.update(principal.near, now, pause);
     }
 
-    /// Makes what cost `was` cost `is`, wherever the bucket lies.
-    pub(super) async fn settle(&self, principal: Principal, was: u64, is: u64) {
+    /// Makes what cost `was` cost `is`, wherever the bucket lies. What was granted `alone`, Redis has
+    /// not charged: it must not give that back.
+    pub(super) async fn settle(&self, principal: Principal, was: u64, is: u64, alone: bool) {
         let _ = self.settle_here(principal, was, is);
+        if let (Some(shared), true) = (&self.shared, alone) {
+            shared
+                .owed
+                .forgive(principal.shared, was.saturating_sub(is));
+            shared.owed.note(principal.shared, is.saturating_sub(was));
+            return;
+        }
         let change = match was.cmp(&is) {
             std::cmp::Ordering::Equal => return,
             std::cmp::Ordering::Greater => Change::Refund(was - is),
@@ -232,6 +268,7 @@ impl Core {
     }
 
     pub(super) async fn pause(&self, principal: Principal, time: Duration) {
+        let time = time.min(LONGEST_PAUSE);
         self.pause_here(principal, time);
         self.change(principal, Change::Pause(time)).await;
     }
@@ -243,33 +280,7 @@ impl Core {
                 .adjust(principal.shared, &shared.policy, change);
             if let Err(why) = adjusting.await {
                 tracing::debug!(%why, policy = &*self.name, "a bucket was changed here alone");
-            }
-        }
-    }
-
-    /// What happens to a charge that Redis does not answer.
-    pub(super) fn take_alone(&self, charge: &Charge<'_>, fallback: Fallback) -> Decision {
-        match fallback {
-            Fallback::Open => {
-                self.counters.count(Counted::Opened);
-                Decision::Admitted {
-                    left: self.quota.tokens(),
-                    full_in: Duration::ZERO,
-                }
-            }
-            Fallback::Closed => {
-                self.counters.count(Counted::Closed);
-                Decision::Unavailable
-            }
-            Fallback::Local { .. } => {
-                self.counters.count(Counted::Alone);
-                match self.take_here(charge.principal, charge.cost) {
-                    // More than a share holds is no more than the quota does.
-                    Decision::Never => Decision::Refused {
-                        wait: self.quota.refill_time(),
-                    },
-                    decision => decision,
-                }
+                shared.owed.keep(principal.shared, change, why);
             }
         }
     }

@@ -123,6 +123,14 @@ impl From<IpAddr> for Key<'_> {
     }
 }
 
+/// Whose bucket it is, and what lists are asked besides.
+pub(super) struct Whose<'a> {
+    pub(super) key: Key<'a>,
+    /// The addresses that were read for the key, before those of one client were put together. None where there is
+    /// no list.
+    pub(super) addresses: Vec<IpAddr>,
+}
+
 /// The address of the connection, for servers that are not axum's: put it into the request's
 /// extensions. With the feature `axum`, `ConnectInfo<SocketAddr>` is read too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,12 +241,21 @@ fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Key<'a>, NoKe
     }
 }
 
-/// The method and the route's template, never the raw path: of paths there are as many as clients like.
+/// The method and the route's template, never the raw path: of paths there are as many as clients like, and so there
+/// are of methods.
 fn route(head: Head<'_>) -> Result<Key<'_>, NoKey> {
     #[cfg(feature = "axum")]
     if let Some(path) = head.extensions.get::<axum::extract::MatchedPath>() {
-        let method = Key::from(head.method.as_str());
-        return Ok(Key::All(vec![method, Key::from(path.as_str())]));
+        let method = match *head.method {
+            // What answers the one answers the other.
+            Method::HEAD => "GET",
+            Method::GET | Method::POST | Method::PUT | Method::PATCH | Method::DELETE => {
+                head.method.as_str()
+            }
+            Method::OPTIONS | Method::CONNECT | Method::TRACE => head.method.as_str(),
+            _ => "",
+        };
+        return Ok(Key::All(vec![Key::from(method), Key::from(path.as_str())]));
     }
     let _ = head.method;
     Err(NoKey::NoName)

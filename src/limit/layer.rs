@@ -128,7 +128,7 @@ impl LimitLayer {
     }
 
     /// A bucket for each method and matched route (axum's template, not the path): usually beside another
-    /// `by`. Needs the feature `axum`, and a place inside the router.
+    /// `by`. HEAD counts as GET, and methods that RFC 9110 and RFC 5789 do not know are one. Needs the feature `axum`, and a place inside the router.
     pub fn by_route(self) -> Self {
         self.keyed(Part::Route)
     }
@@ -196,7 +196,7 @@ impl LimitLayer {
     }
 
     /// Decides and counts as ever, and refuses nobody: to see what a limit would do. Neither other limits
-    /// nor answers know of it.
+    /// nor answers know of it, and nobody waits for what it has to ask Redis.
     pub fn shadow(mut self) -> Self {
         self.last.shadow = true;
         self

@@ -1,6 +1,7 @@
 //! [`Limiter`]: buckets by key, for code that is no HTTP as well.
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,12 +106,17 @@ impl Limiter {
         estimate: u64,
     ) -> Result<Reservation, Decision> {
         let principal = self.core.principal(&key.into());
-        match self.core.take(principal, estimate).await {
+        let alone = AtomicBool::new(false);
+        let charge = self.core.charge(principal, estimate).telling(&alone);
+        let decision = take::uncounted(&charge).await;
+        self.core.count(decision);
+        match decision {
             decision @ Decision::Admitted { .. } => Ok(Reservation {
                 limiter: self.clone(),
                 principal,
                 estimate,
                 decision,
+                alone: alone.into_inner(),
             }),
             refused => Err(refused),
         }
@@ -119,17 +125,18 @@ impl Limiter {
     /// Gives tokens back; a full bucket stays full.
     pub async fn refund(&self, key: impl Into<Key<'_>>, tokens: u64) {
         let principal = self.core.principal(&key.into());
-        self.core.settle(principal, tokens, 0).await;
+        self.core.settle(principal, tokens, 0, false).await;
     }
 
     /// Takes tokens that were used already, or as a penalty, whether there are so many or not: the bucket may
     /// come to owe up to [`max_debt`](LimiterBuilder::max_debt).
     pub async fn charge(&self, key: impl Into<Key<'_>>, tokens: u64) {
         let principal = self.core.principal(&key.into());
-        self.core.settle(principal, 0, tokens).await;
+        self.core.settle(principal, 0, tokens, false).await;
     }
 
-    /// Refuses a key for this long, at least.
+    /// Refuses a key for this long, at least, and twenty years at most. While Redis does not answer, this process
+    /// does; the others when it is back.
     pub async fn block(&self, key: impl Into<Key<'_>>, time: Duration) {
         let principal = self.core.principal(&key.into());
         self.core.pause(principal, time).await;
@@ -178,6 +185,8 @@ pub struct Reservation {
     principal: Principal,
     estimate: u64,
     decision: Decision,
+    /// Redis has not charged it.
+    alone: bool,
 }
 
 impl Reservation {
@@ -190,6 +199,7 @@ impl Reservation {
     /// [`max_debt`](LimiterBuilder::max_debt) beyond an empty bucket.
     pub async fn settle(self, actual: u64) {
         let core = &self.limiter.core;
-        core.settle(self.principal, self.estimate, actual).await;
+        core.settle(self.principal, self.estimate, actual, self.alone)
+            .await;
     }
 }

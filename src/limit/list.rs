@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::key::Key;
+use super::key::{Key, Whose};
 use crate::policy::client_address::Network;
 
 /// Addresses, networks and names, for [`allow`](crate::LimitLayer::allow) and
@@ -22,7 +23,8 @@ use crate::policy::client_address::Network;
 /// ```
 ///
 /// What reads as an address or a network is one; everything else is a name, compared whole with the names
-/// of a key. Of a key with several parts one is enough.
+/// of a key. Of a key with several parts one is enough. An address is compared whole, however many of them share a
+/// bucket: of IPv6, `2001:db8::7` is that address, and `2001:db8::/64` all that have its bucket.
 #[derive(Clone, Default)]
 pub struct List {
     entries: Arc<RwLock<Entries>>,
@@ -68,13 +70,14 @@ impl List {
         *self.entries.write() = new;
     }
 
-    pub(super) fn has(&self, key: &Key<'_>) -> bool {
+    pub(super) fn has(&self, whose: &Whose<'_>) -> bool {
         let entries = self.entries.read();
-        key.any(&mut |part| match part {
-            Key::Address(address) => entries.networks.iter().any(|n| n.contains(*address)),
-            Key::Name(name) => entries.names.contains(&**name),
-            Key::Everyone | Key::All(_) => false,
-        })
+        let has = |address: &IpAddr| entries.networks.iter().any(|n| n.contains(*address));
+        whose.addresses.iter().any(has)
+            || whose.key.any(&mut |part| match part {
+                Key::Name(name) => entries.names.contains(&**name),
+                Key::Everyone | Key::Address(_) | Key::All(_) => false,
+            })
     }
 }
 

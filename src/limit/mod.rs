@@ -91,6 +91,7 @@
 //! a layer once, not per request or connection, since each has buckets of its own.
 
 mod admit;
+mod alone;
 mod answer;
 mod body;
 mod builder;
@@ -104,6 +105,7 @@ mod owed;
 mod route;
 mod rule;
 mod service;
+mod shadow;
 mod stats;
 mod take;
 mod tell;

@@ -1,11 +1,12 @@
 //! One limit of a layer: which bucket, what it costs, and what becomes of it.
 
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use http::{request, response, StatusCode};
 
 use super::builder::LimiterBuilder;
-use super::key::{named, peer, Head, Key, Naming, NoKey, Part};
+use super::key::{named, peer, Head, Key, Naming, NoKey, Part, Whose};
 use super::limiter::Limiter;
 use super::list::List;
 use crate::error::ConfigError;
@@ -216,6 +217,19 @@ impl Rule {
         }
     }
 
+    /// The addresses of a key, as lists are asked them.
+    #[inline]
+    pub(super) fn addresses(&self, head: Head<'_>) -> Vec<IpAddr> {
+        if self.allow.is_none() && self.deny.is_none() {
+            return Vec::new();
+        }
+        let exactly = |part: &Part| match part {
+            Part::Address(rule) => rule.exactly(peer(head.extensions), head.headers),
+            _ => None,
+        };
+        self.parts.iter().filter_map(exactly).collect()
+    }
+
     /// The parts of the key, from those who have to be asked as well.
     pub(super) fn ask(&self, parts: &request::Parts) -> Vec<Asking> {
         let ask = |part: &Part| match part {
@@ -251,7 +265,7 @@ impl Rule {
         &self,
         why: NoKey,
         head: Head<'_>,
-    ) -> Result<Key<'static>, Option<StatusCode>> {
+    ) -> Result<Whose<'static>, Option<StatusCode>> {
         let missing = self.missing.unwrap_or(match why {
             // Not the client's fault.
             NoKey::NoPeer => Missing::Refuse(StatusCode::INTERNAL_SERVER_ERROR),
@@ -264,12 +278,16 @@ impl Rule {
             Missing::Skip => Err(None),
             Missing::Refuse(status) => Err(Some(status)),
             Missing::PeerIp => {
-                let found = ClientAddress::peer().find(peer(head.extensions), head.headers);
-                if found.is_none() {
+                let rule = ClientAddress::peer();
+                let peer = peer(head.extensions);
+                let Some(found) = rule.find(peer, head.headers) else {
                     tell_of_connect_info();
-                }
-                let refused = Some(StatusCode::INTERNAL_SERVER_ERROR);
-                found.map(Key::Address).ok_or(refused)
+                    return Err(Some(StatusCode::INTERNAL_SERVER_ERROR));
+                };
+                Ok(Whose {
+                    key: Key::Address(found),
+                    addresses: peer.into_iter().collect(),
+                })
             }
         }
     }

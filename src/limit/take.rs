@@ -6,6 +6,7 @@
 
 use super::builder::Fallback;
 use super::core::{Charge, Core, Principal, Shared};
+use super::owed::blocked;
 use crate::policy::bucket::Decision;
 use crate::store::shared::buckets::{self as shared, Change, Taken};
 
@@ -26,6 +27,9 @@ impl Core {
             return Decision::Never;
         }
         let charge = [self.charge(principal, cost)];
+        if let Some(mut said) = blocked(&charge) {
+            return said.remove(0);
+        }
         let asked = asked(&charge);
         match shared.buckets.peek(&asked).await {
             Ok(taken) => read(&charge, &taken, false).remove(0),
@@ -161,6 +165,9 @@ fn by_handle(charges: &[Charge<'_>], mut there: Vec<usize>) -> Vec<Vec<usize>> {
 
 /// Asks Redis, or does without. The charges are of limiters with the same handle.
 async fn from_redis(shared: &Shared, charges: &[Charge<'_>]) -> Vec<Decision> {
+    if let Some(said) = blocked(charges) {
+        return said;
+    }
     if charges
         .iter()
         .any(|charge| charge.cost > charge.core.quota.tokens())
@@ -210,7 +217,7 @@ fn without_redis(charges: &[Charge<'_>], why: shared::Unavailable) -> Vec<Decisi
     }
     for charge in charges {
         if let Some(shared) = &charge.core.shared {
-            shared.owed.note(charge.principal.shared, charge.cost);
+            charge.note_alone(shared);
         }
     }
     decisions

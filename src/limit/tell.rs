@@ -12,7 +12,8 @@ use tokio::runtime::Handle;
 
 use super::admit::{Admission, Passes, Taken};
 use super::answer::{number, standing, Refusal, PROBLEM};
-use super::route::{Answers, Route};
+use super::route::{Answers, Limited, Route};
+use super::shadow::Later;
 use crate::header::rate_limit::{Fields, Standing, RATELIMIT};
 use crate::policy::bucket::Decision;
 
@@ -82,7 +83,7 @@ impl Route {
     pub(super) fn refuse_plainly(&self, decision: Decision) -> Option<Admission> {
         let template = self.limits[0].template.as_ref()?;
         let standing = match decision {
-            Decision::Refused { .. } => standing(decision)?,
+            Decision::Refused { .. } => standing(decision, &self.limits[0].limiter.core.quota)?,
             _ => return None,
         };
         let mut response = Response::new(template.body.clone());
@@ -111,10 +112,10 @@ impl Route {
         match passes {
             Passes::Unseen => {}
             Passes::Plainly(decision) => {
-                let fields = &self.limits[0].fields;
+                let limit = &self.limits[0];
                 let headers = response.headers_mut();
-                fields.append_policy(headers);
-                self.append_standing(headers, fields, decision, None);
+                limit.fields.append_policy(headers);
+                self.append_standing(headers, limit, decision, None);
                 self.expose(headers);
             }
             Passes::With(mut taken) => {
@@ -139,7 +140,7 @@ impl Route {
             self.answers.tell_all || is_it
         });
         for t in told {
-            self.append_standing(headers, &self.limits[t.limit].fields, t.decision, refusal);
+            self.append_standing(headers, &self.limits[t.limit], t.decision, refusal);
         }
         if !taken.is_empty() {
             self.expose(headers);
@@ -158,11 +159,11 @@ impl Route {
     fn append_standing(
         &self,
         headers: &mut HeaderMap,
-        fields: &Fields,
+        limit: &Limited,
         decision: Decision,
         refusal: Option<&Refusal>,
     ) {
-        let Some(mut standing) = standing(decision) else {
+        let Some(mut standing) = standing(decision, &limit.limiter.core.quota) else {
             return;
         };
         if let (Some(refusal), false) = (refusal, decision.is_admitted()) {
@@ -170,7 +171,7 @@ impl Route {
             standing.reset = refusal.retry_after().unwrap_or(standing.reset);
         }
         let epoch = || self.answers.clock.now().as_secs();
-        fields.append_standing(headers, standing, epoch);
+        limit.fields.append_standing(headers, standing, epoch);
     }
 
     #[inline]
@@ -196,8 +197,10 @@ impl Route {
             let settle = self.limits[t.limit].rule.settle.as_ref();
             let cost = settle.and_then(|settle| settle(&parts));
             // A limit in shadow that refused has taken nothing.
-            if let (Some(cost), true) = (cost, t.decision.is_admitted()) {
-                self.settle_one(t, cost);
+            match (cost, t.later.take()) {
+                (Some(cost), Some(later)) => self.settle_later(t, cost, later),
+                (Some(cost), None) if t.decision.is_admitted() => self.settle_one(t, cost),
+                _ => {}
             }
         }
         Response::from_parts(parts, body)
@@ -206,7 +209,7 @@ impl Route {
     fn settle_one(&self, taken: &mut Taken, cost: u64) {
         let limiter = &self.limits[taken.limit].limiter;
         let core = &limiter.core;
-        let (principal, was) = (taken.principal, taken.cost);
+        let (principal, was, alone) = (taken.principal, taken.cost, taken.alone);
         if core.shared.is_none() {
             taken.decision = core.settle_here(principal, was, cost);
             return;
@@ -218,7 +221,20 @@ impl Route {
         // Nobody waits for it. Without a runtime it costs what was taken.
         if let Ok(runtime) = Handle::try_current() {
             let limiter = limiter.clone();
-            runtime.spawn(async move { limiter.core.settle(principal, was, cost).await });
+            runtime.spawn(async move { limiter.core.settle(principal, was, cost, alone).await });
+        }
+    }
+
+    /// Settles what a limit in shadow took, once that has said whether it did.
+    fn settle_later(&self, taken: &Taken, cost: u64, later: Later) {
+        let limiter = self.limits[taken.limit].limiter.clone();
+        let (principal, was) = (taken.principal, taken.cost);
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                if let Ok((Decision::Admitted { .. }, alone)) = later.await {
+                    limiter.core.settle(principal, was, cost, alone).await;
+                }
+            });
         }
     }
 }

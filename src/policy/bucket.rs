@@ -379,7 +379,11 @@ impl Bucket {
         }
         let debt = self.debt(now);
         let after = debt.saturating_add(terms.price(cost));
-        if after <= terms.tolerance + terms.grace || cost == 0 {
+        if cost == 0 {
+            // Nobody's place in a table is worth it.
+            return (self, terms.admitted(debt));
+        }
+        if after <= terms.tolerance + terms.grace {
             return (Self(now.0 + after), terms.admitted(after));
         }
         let wait = terms.wait(after - terms.tolerance);

@@ -141,23 +141,18 @@ impl ClientAddress {
                 return refuse(problem, "`.by_peer_ip()`");
             }
             Trust::Networks(networks) => {
-                for network in networks {
-                    match network {
-                        Err(text) => {
-                            let problem = format!("`{text}` is not a network");
-                            return refuse(problem, "`ClientAddress::behind([\"10.0.0.0/8\"])`");
-                        }
-                        Ok(network) if network.bits == 0 => {
-                            let problem = "whoever trusts everybody's field lets clients choose \
-                                           their own address";
-                            return refuse(
-                                problem.to_owned(),
-                                "`ClientAddress::behind([\"10.0.0.0/8\"])` with your proxies' \
-                                 network, or `ClientAddress::behind_hops(1)`",
-                            );
-                        }
-                        Ok(_) => {}
-                    }
+                if let Some(text) = networks.iter().find_map(|n| n.as_ref().err()) {
+                    let problem = format!("`{text}` is not a network");
+                    return refuse(problem, "`ClientAddress::behind([\"10.0.0.0/8\"])`");
+                }
+                if everybody(networks.iter().flatten()) {
+                    let problem = "whoever trusts everybody's field lets clients choose their own \
+                                   address";
+                    return refuse(
+                        problem.to_owned(),
+                        "`ClientAddress::behind([\"10.0.0.0/8\"])` with your proxies' network, or \
+                         `ClientAddress::behind_hops(1)`",
+                    );
                 }
             }
         }
@@ -165,14 +160,21 @@ impl ClientAddress {
     }
 
     /// The client, in the one form that all its addresses share. `None` if nobody knows the connection's.
+    #[inline]
     pub(crate) fn find(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
+        self.exactly(peer, headers)
+            .map(|client| self.grouped(client))
+    }
+
+    /// The one address that the client has.
+    pub(crate) fn exactly(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
         let peer = peer.map(|peer| self.canonical(peer));
-        let client = match &self.trust {
-            Trust::Nobody => peer?,
+        match &self.trust {
+            Trust::Nobody => peer,
             Trust::Hops(hops) => {
                 // The connection is a hop too, known or not.
                 let noted = self.hops(headers).take(*hops);
-                noted.last().or(peer)?
+                noted.last().or(peer)
             }
             Trust::Networks(networks) => {
                 let mut client = peer?;
@@ -184,10 +186,9 @@ impl ClientAddress {
                         None => break,
                     }
                 }
-                client
+                Some(client)
             }
-        };
-        Some(self.grouped(client))
+        }
     }
 
     /// The hops that proxies have noted, the nearest first, up to the first that is no address.
@@ -312,6 +313,36 @@ impl Network {
             _ => false,
         }
     }
+}
+
+/// Whether all addresses of IPv4, or of IPv6, are in one of these networks.
+fn everybody<'a>(networks: impl Iterator<Item = &'a Network>) -> bool {
+    let (v4, v6): (Vec<_>, Vec<_>) = networks.partition(|network| network.address.is_ipv4());
+    [(v4, 32), (v6, 128)].into_iter().any(|(networks, width)| {
+        let range = |network: &&Network| {
+            let bits = match network.address {
+                IpAddr::V4(v4) => u128::from(v4.to_bits()),
+                IpAddr::V6(v6) => v6.to_bits(),
+            };
+            let rest = width - u32::from(network.bits);
+            let hosts = 1_u128.checked_shl(rest).map_or(u128::MAX, |size| size - 1);
+            (bits & !hosts, bits | hosts)
+        };
+        let mut ranges: Vec<_> = networks.iter().map(range).collect();
+        ranges.sort_unstable();
+        let all = u128::MAX >> (128 - width);
+        // The first address that is in none of those before.
+        let mut outside = Some(0_u128);
+        for (first, last) in ranges {
+            match outside {
+                Some(address) if (first..=last).contains(&address) => {
+                    outside = last.checked_add(1).filter(|next| *next <= all);
+                }
+                _ => {}
+            }
+        }
+        outside.is_none()
+    })
 }
 
 /// Whether two addresses of `width` bits begin with the same `bits`.

@@ -94,3 +94,14 @@ async fn one_route_alone_may_have_its_own_limit_beside_that_of_the_router() {
     let seen = statuses(&app, &[("GET", "/login"), ("GET", "/"), ("GET", "/")]);
     assert_eq!(seen.await, [429, 200, 200]);
 }
+
+#[tokio::test]
+async fn by_route_nobody_has_a_second_bucket_by_another_word_for_it() {
+    let layer = LimitLayer::new(Quota::per_hour(1)).by_peer_ip().by_route();
+    let app = Router::new()
+        .route("/", axum::routing::any(|| async { "any" }))
+        .route_layer(layer);
+    let methods = ["GET", "HEAD", "POST", "PATCH", "BREW", "WHEN", "get"];
+    let seen = statuses(&app, &methods.map(|method| (method, "/"))).await;
+    assert_eq!(seen, [200, 429, 200, 200, 200, 429, 429]);
+}

@@ -54,12 +54,41 @@ fn contradictions_are_refused_with_the_line_to_write_instead() {
             "share: 4",
         ),
         (
+            plain().fallback(Fallback::Local { share: u32::MAX }),
+            "share of the quota",
+            "share: 4",
+        ),
+        (
+            plain().fallback(Fallback::Closed),
+            "without Redis",
+            ".redis(",
+        ),
+        (
             plain().when_missing(Missing::PeerIp),
             "replaced by itself",
             "Missing::Skip",
         ),
         (
             LimitLayer::new(quota).by_client_ip(ClientAddress::behind(["0.0.0.0/0"])),
+            "choose their own address",
+            "behind_hops(1)",
+        ),
+        (
+            LimitLayer::new(quota).by_client_ip(ClientAddress::behind([
+                "0.0.0.0/1",
+                "::/0",
+                "128.0.0.0/1",
+            ])),
+            "choose their own address",
+            "behind_hops(1)",
+        ),
+        (
+            LimitLayer::new(quota).by_client_ip(ClientAddress::behind([
+                "10.0.0.0/8",
+                "128.0.0.0/1",
+                "64.0.0.0/2",
+                "0.0.0.0/2",
+            ])),
             "choose their own address",
             "behind_hops(1)",
         ),
@@ -79,7 +108,21 @@ fn contradictions_are_refused_with_the_line_to_write_instead() {
         assert_eq!(text, refused.to_string());
     }
     plain().try_validate().unwrap();
+    let most = ["0.0.0.0/2", "128.0.0.0/1", "::/1"];
+    let most = LimitLayer::new(quota).by_client_ip(ClientAddress::behind(most));
+    most.try_validate().unwrap();
     assert!(Limiter::builder(Quota::per_second(0)).build().is_err());
+    let builder = || Limiter::builder(quota);
+    for idle in [
+        builder().leases(4, 0.1),
+        builder().capped_leases(4, 0.1),
+        builder().secret("s"),
+        builder().fallback(Fallback::Open),
+    ] {
+        let refused = idle.build().unwrap_err();
+        assert!(refused.to_string().contains("without Redis"), "{refused}");
+        assert!(refused.instead().contains(".redis("), "{refused}");
+    }
 }
 
 #[cfg(feature = "redis")]

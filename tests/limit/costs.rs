@@ -22,7 +22,7 @@ async fn a_request_costs_what_it_is_said_to() {
     assert_eq!(ask(&by_size, &origin, long()).await.status, 200);
     assert_eq!(
         ask(&by_size, &origin, long()).await.field("ratelimit"),
-        "\"default\";r=0;t=60"
+        "\"default\";r=0;t=6"
     );
     assert_eq!(ask(&by_size, &origin, long()).await.status, 429);
 }
@@ -54,10 +54,10 @@ async fn answers_may_give_back_what_was_taken_and_take_more() {
     );
 
     clock.advance(Duration::from_secs(60));
-    // 14 of 10: it owes 4, and so 9 have to be refilled before 5 can be taken.
+    // 14 of 10: it owes 4, and so 5 have to be refilled before there is one, and 9 before 5 can be taken.
     assert_eq!(
         ask(&layer, &origin, go("/206")).await.field("ratelimit"),
-        "\"default\";r=0;t=84"
+        "\"default\";r=0;t=30"
     );
     assert_eq!(
         ask(&layer, &origin, go("/200")).await.field("retry-after"),

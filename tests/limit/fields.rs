@@ -193,3 +193,21 @@ async fn waiting_exactly_retry_after_is_enough_and_fields_can_be_parsed() {
         }
     }
 }
+
+#[tokio::test]
+async fn who_has_none_left_is_told_when_there_is_one_again_and_others_when_all_are() {
+    let (layer, clock) = by_peer(Quota::per_minute(4));
+    let origin = Origin::counting();
+    let mut told = Vec::new();
+    for _ in 0..5 {
+        let answer = ask(&layer, &origin, from("192.0.2.1")).await;
+        told.push(answer.field("ratelimit").to_owned());
+    }
+    let expected = ["r=3;t=15", "r=2;t=30", "r=1;t=45", "r=0;t=15", "r=0;t=15"];
+    assert_eq!(
+        told,
+        expected.map(|standing| format!("\"default\";{standing}"))
+    );
+    clock.advance(Duration::from_secs(15));
+    assert_eq!(passing(&layer, &origin, 1, "192.0.2.1").await, 1);
+}

@@ -119,3 +119,29 @@ async fn many_tasks_are_admitted_the_capacity_and_no_more() {
     }
     assert_eq!(admitted, 1_000);
 }
+
+#[tokio::test]
+async fn what_costs_nothing_takes_nobodys_place() {
+    let limiter = Limiter::builder(Quota::per_hour(5)).max_keys(4);
+    let limiter = limiter.build().unwrap();
+    for n in 0..16 {
+        let _ = limiter.take(format!("dear {n}"), 5).await;
+    }
+    let before = limiter.stats();
+    for n in 0..1_000 {
+        assert!(limiter.take(format!("free {n}"), 0).await.is_admitted());
+    }
+    let after = limiter.stats();
+    assert_eq!((after.evicted, after.live), (before.evicted, before.live));
+}
+
+#[tokio::test]
+async fn a_block_without_end_is_a_long_one() {
+    let limiter = Limiter::new(Quota::per_minute(10));
+    limiter.block("mallory", Duration::MAX).await;
+    let Decision::Refused { wait } = limiter.take("mallory", 1).await else {
+        panic!("blocked");
+    };
+    let year = Duration::from_secs(365 * 86_400);
+    assert!((19 * year..21 * year).contains(&wait), "{wait:?}");
+}

@@ -1,6 +1,6 @@
 //! Those who always pass, or never.
 
-use larder::limit::List;
+use larder::limit::{List, Missing};
 use larder::{LimitLayer, Quota};
 
 use crate::support::{get, Origin};
@@ -52,4 +52,35 @@ async fn names_are_compared_whole_and_one_part_of_a_key_is_enough() {
     assert_eq!(status("mallory").await, 403);
     assert_eq!(status("mallory2").await, 200);
     assert_eq!(status("mal").await, 200);
+}
+
+#[tokio::test]
+async fn a_list_knows_one_ipv6_address_from_others_of_its_bucket() {
+    let quota = Quota::per_hour(1);
+    let list = |entry: &str| List::new([entry]);
+    let by_peer = || LimitLayer::new(quota).by_peer_ip();
+    let asked = || LimitLayer::new(quota).by_async(|_| async { Ok(Some("ada".to_owned())) });
+    let keyless = LimitLayer::new(quota)
+        .by_header("x-user")
+        .when_missing(Missing::PeerIp);
+    let origin = Origin::counting();
+    let denied = [
+        (by_peer(), "2001:db8::7"),
+        (by_peer(), "2001:db8::/96"),
+        (asked().by_peer_ip(), "2001:db8::7"),
+        (keyless, "2001:db8::7"),
+    ];
+    for (layer, entry) in denied {
+        let layer = layer.deny(list(entry));
+        assert_eq!(
+            passing(&layer, &origin, 1, "2001:db8::7").await,
+            0,
+            "{layer:?}"
+        );
+        let other = "2001:db8::1:0:0:7";
+        assert_eq!(passing(&layer, &origin, 1, other).await, 1, "{layer:?}");
+    }
+    let allowed = by_peer().allow(list("::1"));
+    assert_eq!(passing(&allowed, &origin, 5, "::1").await, 5);
+    assert_eq!(passing(&allowed, &origin, 5, "::2").await, 1);
 }

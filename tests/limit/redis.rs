@@ -141,3 +141,184 @@ async fn what_was_admitted_alone_is_charged_when_redis_is_back() {
     });
     waited.await.expect("of 10, 5 are gone");
 }
+
+/// Once this is so, which `ask` may need to be asked more than once.
+async fn eventually<A: std::future::Future<Output = bool>>(ask: impl Fn() -> A) {
+    let asking = async {
+        while !ask().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let limit = Duration::from_secs(10);
+    tokio::time::timeout(limit, asking).await.expect("in time");
+}
+
+/// Whether Redis answers this limiter.
+async fn answers(limiter: &Limiter) -> bool {
+    let before = limiter.stats();
+    let _ = limiter.take("nobody", 0).await;
+    let after = limiter.stats();
+    (before.alone, before.opened, before.closed) == (after.alone, after.opened, after.closed)
+}
+
+#[tokio::test]
+async fn what_redis_never_charged_is_not_refunded_there() {
+    let mut server = Server::start();
+    let quota = Quota::per_hour(10);
+    let a = node(&server, quota, Fallback::Open).await;
+    server.kill();
+    let mut reserved = Vec::new();
+    for _ in 0..20 {
+        reserved.push(a.reserve("ada", 1).await.unwrap());
+    }
+    server.restart();
+    let b = node(&server, quota, Fallback::Closed).await;
+    assert_eq!(admitted(&b, 20).await, 10);
+    eventually(|| answers(&a)).await;
+    for reservation in reserved {
+        reservation.settle(0).await;
+    }
+    assert_eq!(admitted(&b, 20).await, 0);
+    assert_eq!(admitted(&a, 20).await, 0);
+}
+
+#[tokio::test]
+async fn what_an_answer_gives_back_is_not_refunded_where_it_was_never_charged() {
+    let mut server = Server::start();
+    let redis = Redis::open(server.url()).unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    let quota = Quota::per_hour(3);
+    let layer = LimitLayer::new(quota)
+        .name("api")
+        .by(|_| Ok(Some("ada".into())))
+        .redis(redis.clone())
+        .fallback(Fallback::Open)
+        .refund_when(|_| true);
+    let origin = Origin::counting();
+    let a = node(&server, quota, Fallback::Closed).await;
+    server.kill();
+    // The answers come when Redis is back.
+    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let held = {
+        let (gate, origin) = (gate.clone(), origin.clone());
+        tower::service_fn(move |request| {
+            let (gate, origin) = (gate.clone(), origin.clone());
+            async move {
+                let _ = gate.acquire().await;
+                tower::ServiceExt::oneshot(origin, request).await
+            }
+        })
+    };
+    let asked = tokio::spawn({
+        let layer = layer.clone();
+        async move { ask(&layer, &held, from("192.0.2.1")).await.status }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    server.restart();
+    eventually(|| answers(&a)).await;
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    assert_eq!(admitted(&a, 20).await, 3);
+    gate.add_permits(1);
+    assert_eq!(asked.await.unwrap(), 200);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    // One that does not remember the last refusal.
+    let b = node(&server, quota, Fallback::Closed).await;
+    assert_eq!(admitted(&b, 20).await, 0);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_limit_in_shadow() {
+    let server = Server::start();
+    let forever = Duration::from_secs(3600);
+    let redis = Redis::builder(server.url()).deadline(forever);
+    let redis = redis.build().unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    let quota = Quota::per_hour(10);
+    let shadow = Limiter::builder(quota).name("api").redis(redis);
+    let shadow = shadow.build().unwrap();
+    let layer = LimitLayer::new(quota)
+        .by(|_| Ok(Some("ada".into())))
+        .and(&shadow)
+        .shadow()
+        .cost(4)
+        .refund_when(|_| true);
+    let origin = Origin::counting();
+    assert_eq!(ask(&layer, &origin, from("192.0.2.1")).await.status, 200);
+    let counted = || async { shadow.stats().shadow_admitted > 0 };
+    eventually(counted).await;
+    server.freeze();
+    let asking = ask(&layer, &origin, from("192.0.2.1"));
+    let answer = tokio::time::timeout(Duration::from_secs(10), asking);
+    assert_eq!(answer.await.expect("nobody waits").status, 200);
+    assert_eq!(shadow.stats().shadow_admitted, 1);
+    server.thaw();
+    eventually(|| async { shadow.stats().shadow_admitted == 2 }).await;
+    // Settled as well, each of them.
+    eventually(|| async {
+        matches!(
+            shadow.peek("ada", 0).await,
+            Decision::Admitted { left: 10, .. }
+        )
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_block_holds_everywhere_however_long_it_is() {
+    let server = Server::start();
+    let quota = Quota::per_minute(10);
+    let a = node(&server, quota, Fallback::Closed).await;
+    let b = node(&server, quota, Fallback::Closed).await;
+    let year = Duration::from_secs(366 * 86_400);
+    for time in [Duration::MAX, 40 * year, 20 * year, year] {
+        let key = format!("{time:?}");
+        a.block(&key, time).await;
+        let said = b.take(&key, 1).await;
+        assert!(
+            matches!(said, Decision::Refused { .. }),
+            "{time:?}: {said:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_block_that_redis_did_not_hear_of_holds_here_and_is_pushed_when_it_is_back() {
+    let mut server = Server::start();
+    let quota = Quota::per_minute(10);
+    for fallback in [Fallback::Open, Fallback::Local { share: 1 }] {
+        let a = node(&server, quota, fallback).await;
+        server.kill();
+        eventually(|| async { !answers(&a).await }).await;
+        a.block("mallory", Duration::from_secs(3600)).await;
+        assert!(!a.take("mallory", 1).await.is_admitted(), "{fallback:?}");
+        server.restart();
+        let b = node(&server, quota, Fallback::Closed).await;
+        assert!(b.peek("mallory", 1).await.is_admitted());
+        eventually(|| async {
+            assert!(!a.take("mallory", 1).await.is_admitted(), "{fallback:?}");
+            !b.peek("mallory", 1).await.is_admitted()
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_penalty_that_redis_did_not_hear_of_is_charged_when_it_is_back() {
+    let mut server = Server::start();
+    let quota = Quota::per_hour(10);
+    let a = node(&server, quota, Fallback::Closed).await;
+    server.kill();
+    eventually(|| async { !answers(&a).await }).await;
+    a.charge("ada", 15).await;
+    a.charge("bob", 15).await;
+    a.refund("bob", 10).await;
+    server.restart();
+    let b = node(&server, quota, Fallback::Closed).await;
+    eventually(|| async {
+        let _ = a.take("eve", 1).await;
+        !b.peek("ada", 1).await.is_admitted()
+    })
+    .await;
+    eventually(|| async { matches!(b.peek("bob", 5).await, Decision::Admitted { left: 0, .. }) })
+        .await;
+}
