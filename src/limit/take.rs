@@ -4,10 +4,17 @@
 //! that a refusal writes nothing; they come first, because what was taken from them is given back at once
 //! should a bucket in Redis refuse.
 
+use std::time::Duration;
+
 use super::builder::Fallback;
 use super::core::{Charge, Core, Principal, Shared};
 use crate::policy::bucket::Decision;
-use crate::store::shared::buckets::{self as shared, Change, Taken};
+use crate::store::shared::buckets::{self as shared, Change, Taken, Unavailable};
+
+/// What a limiter that opens without Redis says while this process asks Redis too much: a crowd must not open it.
+const CROWDED: Decision = Decision::Refused {
+    wait: Duration::from_millis(100),
+};
 
 impl Core {
     /// Takes from one bucket.
@@ -29,11 +36,12 @@ impl Core {
         let asked = asked(&charge);
         match shared.buckets.peek(&asked).await {
             Ok(taken) => read(&charge, &taken, false).remove(0),
-            Err(_) => match shared.fallback {
+            Err(why) => match shared.fallback {
                 Fallback::Local { .. } => self.peek_here(principal, cost),
+                Fallback::Open if why == Unavailable::Busy => CROWDED,
                 Fallback::Open => Decision::Admitted {
                     left: self.quota.tokens(),
-                    full_in: std::time::Duration::ZERO,
+                    full_in: Duration::ZERO,
                 },
                 Fallback::Closed => Decision::Unavailable,
             },
@@ -190,14 +198,17 @@ async fn from_redis(shared: &Shared, charges: &[Charge<'_>]) -> Vec<Decision> {
 }
 
 /// Each charge as its limiter's fallback says, all or nothing.
-fn without_redis(charges: &[Charge<'_>], why: shared::Unavailable) -> Vec<Decision> {
+fn without_redis(charges: &[Charge<'_>], why: Unavailable) -> Vec<Decision> {
     let mut decisions = Vec::with_capacity(charges.len());
     for (n, charge) in charges.iter().enumerate() {
         let Some(shared) = &charge.core.shared else {
             continue;
         };
         tracing::debug!(%why, policy = &*charge.core.name, "limiting without redis");
-        let decision = charge.core.take_alone(charge, shared.fallback);
+        let decision = match shared.fallback {
+            Fallback::Open if why == Unavailable::Busy => CROWDED,
+            fallback => charge.core.take_alone(charge, fallback),
+        };
         decisions.push(decision);
         if !decision.is_admitted() {
             for charge in &charges[..n] {
@@ -239,7 +250,7 @@ fn read(charges: &[Charge<'_>], taken: &Taken, charged: bool) -> Vec<Decision> {
     // A refusal is one, even where what was rounded does not show why.
     if !taken.granted && decisions.iter().all(Decision::is_admitted) {
         if let Some(last) = decisions.last_mut() {
-            let wait = std::time::Duration::from_millis(1);
+            let wait = Duration::from_millis(1);
             *last = Decision::Refused { wait };
         }
     }

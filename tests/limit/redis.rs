@@ -5,6 +5,7 @@ mod server;
 
 use std::time::Duration;
 
+use futures_util::future::FutureExt;
 use larder::limit::{Decision, Fallback};
 use larder::{LimitLayer, Limiter, Quota, Redis};
 use server::Server;
@@ -140,4 +141,45 @@ async fn what_was_admitted_alone_is_charged_when_redis_is_back() {
         }
     });
     waited.await.expect("of 10, 5 are gone");
+}
+
+#[tokio::test]
+async fn a_crowd_at_one_key_does_not_open_a_limiter_while_redis_is_well() {
+    let server = Server::start();
+    let quota = Quota::per_hour(10);
+    let limiter = node(&server, quota, Fallback::Open).await;
+    let crowd = (0..3_000).map(|_| limiter.take("ada", 1));
+    let told = futures_util::future::join_all(crowd).await;
+    // Those in the middle of the crowd, or behind it: none may find it open.
+    assert!(told.iter().skip(1_100).all(|told| !told.is_admitted()));
+    let stats = limiter.stats();
+    assert_eq!(stats.admitted - stats.opened, 10);
+}
+
+#[tokio::test]
+async fn too_many_calls_to_redis_do_not_open_a_limiter() {
+    let server = Server::start();
+    let redis = Redis::builder(server.url()).in_flight(1).build().unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    let builder = Limiter::builder(Quota::per_hour(1)).name("api");
+    let builder = builder.redis(redis).fallback(Fallback::Open);
+    let limiter = builder.build().unwrap();
+    let crowd = (0..50).map(|n| limiter.take(n.to_string(), 1));
+    let told = futures_util::future::join_all(crowd).await;
+    let refused = |told: &&Decision| matches!(told, Decision::Refused { .. });
+    assert!(told.iter().filter(refused).count() > 40, "{told:?}");
+    assert_eq!(limiter.stats().opened, 0);
+}
+
+#[tokio::test]
+async fn a_first_one_who_is_not_polled_keeps_nobody_from_an_answer() {
+    let server = Server::start();
+    let quota = Quota::per_hour(10);
+    let limiter = node(&server, quota, Fallback::Open).await;
+    let mut first = Box::pin(limiter.take("ada", 1));
+    assert!((&mut first).now_or_never().is_none());
+    let others = admitted(&limiter, 20).await;
+    let all = others + usize::from(first.await.is_admitted());
+    assert_eq!(all, 10, "its call may come before or after");
+    assert_eq!(limiter.stats().opened, 0);
 }

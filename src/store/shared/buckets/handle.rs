@@ -11,7 +11,7 @@ use super::denied::{duration, Denied};
 use super::lines::{Lines, Place};
 use super::policy::{Answer, Ask, Leasing};
 use super::prepaid::{Prepaid, Turn};
-use super::pump::{Leading, Waiting};
+use super::pump::{Leading, Pump, Waiting};
 use super::scripts::{self, Adjustment, Run};
 use super::{groups, Change, Charge, Policy, Taken, Unavailable};
 use crate::redis::Redis;
@@ -172,13 +172,23 @@ impl Inner {
         if let Some(refused) = self.denied.refusal(key, &ask) {
             return Ok(refused);
         }
-        let answer = match self.lines.join(key, ask, lease) {
-            Place::First => {
-                let _line = Leading { inner: self, key };
+        let answered = match self.lines.join(key, ask, lease) {
+            Place::First => None,
+            Place::Second(answered) => {
+                Pump::start(self, key);
+                Some(answered)
+            }
+            Place::Behind(answered) => Some(answered),
+            // Redis is well, so this is no reason to do without it.
+            Place::Nowhere { ahead } => return Ok(ask.crowded_out(ahead, self.redis.deadline())),
+        };
+        let inner = self;
+        let answer = match answered {
+            None => {
+                let _line = Leading { inner, key };
                 self.call(key, ask, lease, limit).await?
             }
-            Place::Behind(answered) => {
-                let inner = self;
+            Some(answered) => {
                 let waiting = Waiting {
                     inner,
                     key,
@@ -187,7 +197,6 @@ impl Inner {
                 };
                 waiting.answer(limit).await?
             }
-            Place::Nowhere => return Err(Unavailable::Busy),
         };
         self.denied.heard(key, answer);
         Ok(answer)

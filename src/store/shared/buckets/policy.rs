@@ -139,4 +139,14 @@ impl Ask {
             debt: if granted { after } else { debt },
         }
     }
+
+    /// What one is told who finds the line full: refused, as if those in it were granted what they ask
+    /// for, and for `pause` at least, in which the line moves on.
+    pub(super) fn crowded_out(&self, ahead: f64, pause: Duration) -> Answer {
+        let soon = self.tolerance - self.price + pause.as_secs_f64() * 1e6;
+        Answer {
+            granted: false,
+            debt: ahead.min(self.tolerance).max(soon),
+        }
+    }
 }
