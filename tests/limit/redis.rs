@@ -183,3 +183,46 @@ async fn a_first_one_who_is_not_polled_keeps_nobody_from_an_answer() {
     assert_eq!(all, 10, "its call may come before or after");
     assert_eq!(limiter.stats().opened, 0);
 }
+
+/// How often the server was asked to run a script.
+fn calls(server: &Server) -> u64 {
+    let stats = server.cli(&["info", "commandstats"]);
+    let scripts = stats
+        .lines()
+        .filter(|line| line.starts_with("cmdstat_eval"));
+    let calls = scripts.filter_map(|line| line.split(['=', ',']).nth(1)?.parse::<u64>().ok());
+    calls.sum()
+}
+
+#[tokio::test]
+async fn a_refusal_of_several_quotas_that_is_known_is_not_asked_again() {
+    let server = Server::start();
+    let redis = Redis::open(server.url()).unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    let layer = LimitLayer::new(Quota::per_hour(1))
+        .name("hour")
+        .by_peer_ip()
+        .redis(redis)
+        .and(Quota::per_hour(100))
+        .name("more")
+        .and(Quota::per_hour(50))
+        .name("all")
+        .by_everyone();
+    let origin = Origin::counting();
+    assert_eq!(passing(&layer, &origin, 3, "192.0.2.1").await, 1);
+    let before = calls(&server);
+    for _ in 0..50 {
+        let refused = ask(&layer.clone().tell_all(), &origin, from("192.0.2.1")).await;
+        assert_eq!(refused.field("retry-after"), "3600");
+        assert!(
+            refused.field("ratelimit").contains("\"more\";r=98"),
+            "{refused:?}"
+        );
+        assert!(
+            refused.field("ratelimit").contains("\"all\";r=48"),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(calls(&server), before);
+    assert_eq!(passing(&layer, &origin, 1, "192.0.2.2").await, 1);
+}
