@@ -9,6 +9,8 @@ use crate::policy::bucket::Quota;
 const SLACK: Duration = Duration::from_secs(1);
 /// A part of a token by which a bucket may seem too empty: what doubles round away.
 const ROUNDED: f64 = 1e-6;
+/// And the most of it (microseconds): a debt of ten years has doubles an eighth apart.
+const MOST_ROUNDED: f64 = 4.0;
 /// The longest time in which a lease is to be spent.
 const TURN: Duration = Duration::from_millis(200);
 
@@ -50,7 +52,7 @@ impl Policy {
         Self {
             name: name.into(),
             token,
-            tolerance: token * (quota.tokens() as f64 + ROUNDED),
+            tolerance: token * quota.tokens() as f64 + (token * ROUNDED).min(MOST_ROUNDED),
             kept: quota.refill_time().saturating_add(SLACK),
             lease: None,
         }
