@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::builder::Fallback;
 use super::core::{Charge, Core, Principal, Shared};
-use crate::policy::bucket::Decision;
+use crate::policy::bucket::{Decision, Quota};
 use crate::store::shared::buckets::{self as shared, Change, Taken, Unavailable};
 
 /// What a limiter that opens without Redis says while this process asks Redis too much: a crowd must not open it.
@@ -29,7 +29,7 @@ impl Core {
         let Some(shared) = &self.shared else {
             return self.peek_here(principal, cost);
         };
-        if cost > self.quota.tokens() {
+        if cost > shared.policy.quota().tokens() {
             return Decision::Never;
         }
         let charge = [self.charge(principal, cost)];
@@ -171,9 +171,9 @@ fn by_handle(charges: &[Charge<'_>], mut there: Vec<usize>) -> Vec<Vec<usize>> {
 async fn from_redis(shared: &Shared, charges: &[Charge<'_>]) -> Vec<Decision> {
     if charges
         .iter()
-        .any(|charge| charge.cost > charge.core.quota.tokens())
+        .any(|charge| charge.cost > quota(charge).tokens())
     {
-        let look = |charge: &Charge<'_>| match charge.cost > charge.core.quota.tokens() {
+        let look = |charge: &Charge<'_>| match charge.cost > quota(charge).tokens() {
             true => Decision::Never,
             false => charge.core.peek_here(charge.principal, charge.cost),
         };
@@ -239,12 +239,18 @@ fn asked<'a>(charges: &[Charge<'a>]) -> Vec<shared::Charge<'a>> {
     charges.iter().filter_map(asked).collect()
 }
 
+/// The quota of the buckets in Redis.
+fn quota<'a>(charge: &Charge<'a>) -> &'a Quota {
+    let shared = charge.core.shared.as_ref();
+    shared.map_or(&charge.core.quota, |shared| shared.policy.quota())
+}
+
 /// What the debts in Redis mean.
 fn read(charges: &[Charge<'_>], taken: &Taken, charged: bool) -> Vec<Decision> {
     let said = charges
         .iter()
         .zip(&taken.debts)
-        .map(|(charge, debt)| charge.core.quota.answered(*debt, charge.cost, charged));
+        .map(|(charge, debt)| quota(charge).answered(*debt, charge.cost, charged));
     let mut decisions: Vec<_> = said.collect();
     decisions.resize(charges.len(), Decision::Unavailable);
     // A refusal is one, even where what was rounded does not show why.

@@ -172,6 +172,40 @@ async fn too_many_calls_to_redis_do_not_open_a_limiter() {
 }
 
 #[tokio::test]
+async fn capped_leases_tell_what_their_bucket_holds() {
+    let server = Server::start();
+    let redis = Redis::open(server.url()).unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    let builder = Limiter::builder(Quota::per_hour(10)).name("api");
+    // Two for each of four processes are left in the bucket.
+    let limiter = builder.redis(redis).capped_leases(4, 0.8).build().unwrap();
+    let told = limiter.take("ada", 1).await;
+    assert!(
+        matches!(told, Decision::Admitted { left: 1, .. }),
+        "{told:?}"
+    );
+    let told = limiter.take("ada", 1).await;
+    assert!(
+        matches!(told, Decision::Admitted { left: 0, .. }),
+        "{told:?}"
+    );
+    let told = limiter.take("ada", 1).await;
+    let Decision::Refused { wait } = told else {
+        panic!("{told:?}");
+    };
+    assert!(
+        wait.abs_diff(Duration::from_secs(360)) < Duration::from_secs(30),
+        "{wait:?}"
+    );
+    assert!(matches!(
+        limiter.peek("ada", 2).await,
+        Decision::Refused { .. }
+    ));
+    assert_eq!(limiter.take("bob", 3).await, Decision::Never);
+    assert_eq!(limiter.peek("bob", 3).await, Decision::Never);
+}
+
+#[tokio::test]
 async fn a_first_one_who_is_not_polled_keeps_nobody_from_an_answer() {
     let server = Server::start();
     let quota = Quota::per_hour(10);

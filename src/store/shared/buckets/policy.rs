@@ -18,6 +18,8 @@ const TURN: Duration = Duration::from_millis(200);
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     name: Box<str>,
+    /// Of its buckets: with less capacity than was asked for, where leases are capped.
+    quota: Quota,
     /// What refills one token (microseconds).
     token: f64,
     /// The debt of an empty bucket (microseconds).
@@ -51,6 +53,7 @@ impl Policy {
         let token = quota.period().as_secs_f64() * 1e6 / quota.count().max(1) as f64;
         Self {
             name: name.into(),
+            quota: *quota,
             token,
             tolerance: token * quota.tokens() as f64 + (token * ROUNDED).min(MOST_ROUNDED),
             kept: quota.refill_time().saturating_add(SLACK),
@@ -64,17 +67,24 @@ impl Policy {
     #[must_use]
     pub(crate) fn leased(mut self, nodes: u32, excess: f64, capped: bool) -> Self {
         let nodes = f64::from(nodes.max(1));
-        let capacity = (self.tolerance / self.token).floor();
-        let ahead = (excess * capacity / nodes).floor();
+        let capacity = self.quota.tokens();
+        let ahead = (excess * capacity as f64 / nodes).floor();
         if ahead < 1.0 {
             return self;
         }
         let refill = Duration::from_secs_f64(self.tolerance / 1e6);
         self.lease = Some((1 + ahead as u64, refill.min(TURN)));
         if capped {
+            let left = capacity.saturating_sub((nodes * ahead) as u64);
+            self.quota = self.quota.capacity(left);
             self.tolerance -= nodes * ahead * self.token;
         }
         self
+    }
+
+    /// What its buckets hold.
+    pub(crate) fn quota(&self) -> &Quota {
+        &self.quota
     }
 
     pub(super) fn name(&self) -> &str {
