@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::builder::Fallback;
 use super::core::{Charge, Core, Principal, Shared};
 use crate::policy::bucket::{Decision, Quota};
-use crate::store::shared::buckets::{self as shared, Change, Taken, Unavailable};
+use crate::store::shared::buckets::{self as shared, Taken, Unavailable};
 
 /// What a limiter that opens without Redis says while this process asks Redis too much: a crowd must not open it.
 const CROWDED: Decision = Decision::Refused {
@@ -37,7 +37,13 @@ impl Core {
         match shared.buckets.peek(&asked).await {
             Ok(taken) => read(&charge, &taken, false).remove(0),
             Err(why) => match shared.fallback {
-                Fallback::Local { .. } => self.peek_here(principal, cost),
+                Fallback::Local { .. } => match self.peek_here(principal, cost) {
+                    // As `take_alone` has it.
+                    Decision::Never => Decision::Refused {
+                        wait: self.quota.refill_time(),
+                    },
+                    decision => decision,
+                },
                 Fallback::Open if why == Unavailable::Busy => CROWDED,
                 Fallback::Open => Decision::Admitted {
                     left: self.quota.tokens(),
@@ -68,18 +74,14 @@ pub(super) async fn all(charges: &[Charge<'_>]) -> Vec<Decision> {
             charges.first().and_then(|c| c.core.shared.as_ref()),
         ) {
             (true, Some(shared)) => from_redis(shared, &charges).await,
-            // Only so that the answer says something of it.
-            _ => charges
-                .iter()
-                .map(|c| c.core.peek_here(c.principal, c.cost))
-                .collect(),
+            _ => unasked(&charges),
         };
         let grants = admitted && told.iter().all(Decision::is_admitted);
         set(&mut decisions, &group, told);
         if grants {
             taken.extend(group);
         } else if admitted {
-            give_back(&pick(&taken)).await;
+            give_back(&pick(&taken));
             admitted = false;
         }
     }
@@ -169,15 +171,8 @@ fn by_handle(charges: &[Charge<'_>], mut there: Vec<usize>) -> Vec<Vec<usize>> {
 
 /// Asks Redis, or does without. The charges are of limiters with the same handle.
 async fn from_redis(shared: &Shared, charges: &[Charge<'_>]) -> Vec<Decision> {
-    if charges
-        .iter()
-        .any(|charge| charge.cost > quota(charge).tokens())
-    {
-        let look = |charge: &Charge<'_>| match charge.cost > quota(charge).tokens() {
-            true => Decision::Never,
-            false => charge.core.peek_here(charge.principal, charge.cost),
-        };
-        return charges.iter().map(look).collect();
+    if charges.iter().any(|charge| is_too_much(charge, charges)) {
+        return unasked(charges);
     }
     match shared.buckets.take(&asked(charges)).await {
         Ok(taken) => {
@@ -214,8 +209,7 @@ fn without_redis(charges: &[Charge<'_>], why: Unavailable) -> Vec<Decision> {
             for charge in &charges[..n] {
                 let _ = charge.core.settle_here(charge.principal, charge.cost, 0);
             }
-            let look = |charge: &Charge<'_>| charge.core.peek_here(charge.principal, charge.cost);
-            decisions.extend(charges[n + 1..].iter().map(look));
+            decisions.extend(unasked(&charges[n + 1..]));
             return decisions;
         }
     }
@@ -245,34 +239,59 @@ fn quota<'a>(charge: &Charge<'a>) -> &'a Quota {
     shared.map_or(&charge.core.quota, |shared| shared.policy.quota())
 }
 
+/// What all of these ask of the bucket that one of them asks: limiters of one name share it.
+fn asked_of_bucket(charge: &Charge<'_>, charges: &[Charge<'_>]) -> u64 {
+    let same = charges.iter().filter(|other| {
+        other.principal.shared == charge.principal.shared && other.core.name == charge.core.name
+    });
+    same.fold(0, |sum, other| sum.saturating_add(other.cost))
+}
+
+fn is_too_much(charge: &Charge<'_>, charges: &[Charge<'_>]) -> bool {
+    asked_of_bucket(charge, charges) > quota(charge).tokens()
+}
+
+/// What is said of limits in Redis that were not asked, because another one refuses already: none that they
+/// refuse, unless it is more than they hold.
+fn unasked(charges: &[Charge<'_>]) -> Vec<Decision> {
+    let say = |charge: &Charge<'_>| match is_too_much(charge, charges) {
+        true => Decision::Never,
+        false => charge.core.peek_here(charge.principal, 0),
+    };
+    charges.iter().map(say).collect()
+}
+
 /// What the debts in Redis mean.
 fn read(charges: &[Charge<'_>], taken: &Taken, charged: bool) -> Vec<Decision> {
-    let said = charges
-        .iter()
-        .zip(&taken.debts)
-        .map(|(charge, debt)| quota(charge).answered(*debt, charge.cost, charged));
+    let said = charges.iter().zip(&taken.debts).map(|(charge, debt)| {
+        let cost = asked_of_bucket(charge, charges);
+        quota(charge).answered(*debt, cost, charged)
+    });
     let mut decisions: Vec<_> = said.collect();
     decisions.resize(charges.len(), Decision::Unavailable);
-    // A refusal is one, even where what was rounded does not show why.
     if !taken.granted && decisions.iter().all(Decision::is_admitted) {
-        if let Some(last) = decisions.last_mut() {
+        // A refusal is one, even where rounding hides it: at the bucket that has the least.
+        let left = |decision: &&mut Decision| match decision {
+            Decision::Admitted { left, .. } => *left,
+            _ => 0,
+        };
+        if let Some(tightest) = decisions.iter_mut().min_by_key(left) {
             let wait = Duration::from_millis(1);
-            *last = Decision::Refused { wait };
+            *tightest = Decision::Refused { wait };
         }
     }
     decisions
 }
 
-async fn give_back(charges: &[Charge<'_>]) {
+/// Nobody waits for Redis to hear it.
+fn give_back(charges: &[Charge<'_>]) {
     for charge in charges {
         let _ = charge.core.settle_here(charge.principal, charge.cost, 0);
         if let Some(shared) = &charge.core.shared {
-            let refund = Change::Refund(charge.cost);
-            let adjusting = shared
+            let principal = charge.principal.shared;
+            shared
                 .buckets
-                .adjust(charge.principal.shared, &shared.policy, refund);
-            // Lost, too little is admitted.
-            let _ = adjusting.await;
+                .give_back(principal, &shared.policy, charge.cost);
         }
     }
 }

@@ -260,3 +260,55 @@ async fn a_refusal_of_several_quotas_that_is_known_is_not_asked_again() {
     assert_eq!(calls(&server), before);
     assert_eq!(passing(&layer, &origin, 1, "192.0.2.2").await, 1);
 }
+
+#[tokio::test]
+async fn what_was_not_asked_is_not_told_to_refuse() {
+    let server = Server::start();
+    let local = Limiter::new(Quota::per_hour(1));
+    let shared = node(&server, Quota::per_hour(4), Fallback::Local { share: 8 }).await;
+    assert!(local.take("ada", 1).await.is_admitted());
+    let both = |cost| [(&local, "ada".into(), 1), (&shared, "ada".into(), cost)];
+    let told = Limiter::take_all(&both(2)).await;
+    assert!(matches!(told[0], Decision::Refused { .. }), "{told:?}");
+    assert!(told[1].is_admitted(), "{told:?}");
+    let told = Limiter::take_all(&both(5)).await;
+    assert_eq!(told[1], Decision::Never);
+    server.freeze();
+    let told = shared.peek("ada", 2).await;
+    assert!(matches!(told, Decision::Refused { .. }), "{told:?}");
+    server.thaw();
+}
+
+#[tokio::test]
+async fn limiters_of_one_redis_are_asked_in_one_trip() {
+    let server = Server::start();
+    let redis = Redis::open(server.url()).unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    let limiter = |name: &'static str, quota| {
+        let builder = Limiter::builder(quota).name(name).redis(redis.clone());
+        builder.fallback(Fallback::Closed).build().unwrap()
+    };
+    let (hour, minute) = (
+        limiter("hour", Quota::per_hour(9)),
+        limiter("minute", Quota::per_minute(5)),
+    );
+    let both = |cost| [(&hour, "ada".into(), cost), (&minute, "ada".into(), cost)];
+    let told = Limiter::take_all(&both(3)).await;
+    assert!(told.iter().all(Decision::is_admitted), "{told:?}");
+    let before = calls(&server);
+    let told = Limiter::take_all(&both(4)).await;
+    assert!(matches!(told[1], Decision::Refused { .. }), "{told:?}");
+    assert_eq!(calls(&server), before + 1);
+    assert!(hour.take("ada", 6).await.is_admitted(), "nothing was taken");
+    // Of one bucket, whoever asks for it, the sum is asked for.
+    let same = limiter("minute", Quota::per_minute(5));
+    let told = Limiter::take_all(&[(&same, "bob".into(), 3), (&minute, "bob".into(), 3)]).await;
+    assert_eq!(told, [Decision::Never, Decision::Never]);
+    let told = Limiter::take_all(&[(&same, "bob".into(), 2), (&minute, "bob".into(), 3)]).await;
+    assert!(told.iter().all(Decision::is_admitted), "{told:?}");
+    let told = Limiter::take_all(&[(&same, "bob".into(), 1), (&minute, "bob".into(), 1)]).await;
+    let told_wait = told
+        .iter()
+        .all(|told| matches!(told, Decision::Refused { wait } if *wait > Duration::from_secs(20)));
+    assert!(told_wait, "{told:?}");
+}

@@ -1,9 +1,10 @@
 //! The handle: who asks Redis, who waits for another's call, and who need not ask.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
@@ -35,18 +36,27 @@ pub(super) struct Inner {
     pub(super) prepaid: Prepaid,
 }
 
+/// The buckets behind each handle that is in use.
+static KNOWN: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
+
 impl SharedBuckets {
+    /// The ones behind this handle, whoever asked for them before: what they know is one.
     pub(crate) fn new(redis: Redis) -> Self {
-        let inner = Inner {
+        let mut known = KNOWN.lock();
+        known.retain(|inner| inner.strong_count() > 0);
+        let mut known_here = known.iter().filter_map(Weak::upgrade);
+        if let Some(inner) = known_here.find(|inner| inner.redis.is_same(&redis)) {
+            return Self { inner };
+        }
+        let inner = Arc::new(Inner {
             prefix: format!("{}:b:", redis.prefix()),
             redis,
             lines: Lines::default(),
             denied: Denied::default(),
             prepaid: Prepaid::default(),
-        };
-        Self {
-            inner: Arc::new(inner),
-        }
+        });
+        known.push(Arc::downgrade(&inner));
+        Self { inner }
     }
 
     /// Whether both ask for the same buckets, so that one call can.
@@ -109,6 +119,14 @@ impl SharedBuckets {
         let key = self.inner.key(principal, policy);
         let adjustment = adjustment(policy, change);
         self.inner.adjust(&key, adjustment).await.map(duration)
+    }
+
+    /// Gives back what was taken, in the background.
+    pub(crate) fn give_back(&self, principal: u128, policy: &Policy, tokens: u64) {
+        if tokens > 0 {
+            let key = self.inner.key(principal, policy);
+            self.inner.give_back(&key, policy.ask(tokens));
+        }
     }
 
     /// Gives back what was taken in advance: before a process ends.
