@@ -4,11 +4,18 @@
 //! that a refusal writes nothing; they come first, because what was taken from them is given back at once
 //! should a bucket in Redis refuse.
 
+use std::time::Duration;
+
 use super::builder::Fallback;
 use super::core::{Charge, Core, Principal, Shared};
 use super::owed::blocked;
-use crate::policy::bucket::Decision;
-use crate::store::shared::buckets::{self as shared, Change, Taken};
+use crate::policy::bucket::{Decision, Quota};
+use crate::store::shared::buckets::{self as shared, Taken, Unavailable};
+
+/// What a limiter that opens without Redis says while this process asks Redis too much: a crowd must not open it.
+const CROWDED: Decision = Decision::Refused {
+    wait: Duration::from_millis(100),
+};
 
 impl Core {
     /// Takes from one bucket.
@@ -23,7 +30,7 @@ impl Core {
         let Some(shared) = &self.shared else {
             return self.peek_here(principal, cost);
         };
-        if cost > self.quota.tokens() {
+        if cost > shared.policy.quota().tokens() {
             return Decision::Never;
         }
         let charge = [self.charge(principal, cost)];
@@ -33,11 +40,18 @@ impl Core {
         let asked = asked(&charge);
         match shared.buckets.peek(&asked).await {
             Ok(taken) => read(&charge, &taken, false).remove(0),
-            Err(_) => match shared.fallback {
-                Fallback::Local { .. } => self.peek_here(principal, cost),
+            Err(why) => match shared.fallback {
+                Fallback::Local { .. } => match self.peek_here(principal, cost) {
+                    // As `take_alone` has it.
+                    Decision::Never => Decision::Refused {
+                        wait: self.quota.refill_time(),
+                    },
+                    decision => decision,
+                },
+                Fallback::Open if why == Unavailable::Busy => CROWDED,
                 Fallback::Open => Decision::Admitted {
                     left: self.quota.tokens(),
-                    full_in: std::time::Duration::ZERO,
+                    full_in: Duration::ZERO,
                 },
                 Fallback::Closed => Decision::Unavailable,
             },
@@ -64,18 +78,14 @@ pub(super) async fn all(charges: &[Charge<'_>]) -> Vec<Decision> {
             charges.first().and_then(|c| c.core.shared.as_ref()),
         ) {
             (true, Some(shared)) => from_redis(shared, &charges).await,
-            // Only so that the answer says something of it.
-            _ => charges
-                .iter()
-                .map(|c| c.core.peek_here(c.principal, c.cost))
-                .collect(),
+            _ => unasked(&charges),
         };
         let grants = admitted && told.iter().all(Decision::is_admitted);
         set(&mut decisions, &group, told);
         if grants {
             taken.extend(group);
         } else if admitted {
-            give_back(&pick(&taken)).await;
+            give_back(&pick(&taken));
             admitted = false;
         }
     }
@@ -168,15 +178,8 @@ async fn from_redis(shared: &Shared, charges: &[Charge<'_>]) -> Vec<Decision> {
     if let Some(said) = blocked(charges) {
         return said;
     }
-    if charges
-        .iter()
-        .any(|charge| charge.cost > charge.core.quota.tokens())
-    {
-        let look = |charge: &Charge<'_>| match charge.cost > charge.core.quota.tokens() {
-            true => Decision::Never,
-            false => charge.core.peek_here(charge.principal, charge.cost),
-        };
-        return charges.iter().map(look).collect();
+    if charges.iter().any(|charge| is_too_much(charge, charges)) {
+        return unasked(charges);
     }
     match shared.buckets.take(&asked(charges)).await {
         Ok(taken) => {
@@ -197,21 +200,23 @@ async fn from_redis(shared: &Shared, charges: &[Charge<'_>]) -> Vec<Decision> {
 }
 
 /// Each charge as its limiter's fallback says, all or nothing.
-fn without_redis(charges: &[Charge<'_>], why: shared::Unavailable) -> Vec<Decision> {
+fn without_redis(charges: &[Charge<'_>], why: Unavailable) -> Vec<Decision> {
     let mut decisions = Vec::with_capacity(charges.len());
     for (n, charge) in charges.iter().enumerate() {
         let Some(shared) = &charge.core.shared else {
             continue;
         };
         tracing::debug!(%why, policy = &*charge.core.name, "limiting without redis");
-        let decision = charge.core.take_alone(charge, shared.fallback);
+        let decision = match shared.fallback {
+            Fallback::Open if why == Unavailable::Busy => CROWDED,
+            fallback => charge.core.take_alone(charge, fallback),
+        };
         decisions.push(decision);
         if !decision.is_admitted() {
             for charge in &charges[..n] {
                 let _ = charge.core.settle_here(charge.principal, charge.cost, 0);
             }
-            let look = |charge: &Charge<'_>| charge.core.peek_here(charge.principal, charge.cost);
-            decisions.extend(charges[n + 1..].iter().map(look));
+            decisions.extend(unasked(&charges[n + 1..]));
             return decisions;
         }
     }
@@ -235,34 +240,65 @@ fn asked<'a>(charges: &[Charge<'a>]) -> Vec<shared::Charge<'a>> {
     charges.iter().filter_map(asked).collect()
 }
 
+/// The quota of the buckets in Redis.
+fn quota<'a>(charge: &Charge<'a>) -> &'a Quota {
+    let shared = charge.core.shared.as_ref();
+    shared.map_or(&charge.core.quota, |shared| shared.policy.quota())
+}
+
+/// What all of these ask of the bucket that one of them asks: limiters of one name share it.
+fn asked_of_bucket(charge: &Charge<'_>, charges: &[Charge<'_>]) -> u64 {
+    let same = charges.iter().filter(|other| {
+        other.principal.shared == charge.principal.shared && other.core.name == charge.core.name
+    });
+    same.fold(0, |sum, other| sum.saturating_add(other.cost))
+}
+
+fn is_too_much(charge: &Charge<'_>, charges: &[Charge<'_>]) -> bool {
+    asked_of_bucket(charge, charges) > quota(charge).tokens()
+}
+
+/// What is said of limits in Redis that were not asked, because another one refuses already: none that they
+/// refuse, unless it is more than they hold.
+fn unasked(charges: &[Charge<'_>]) -> Vec<Decision> {
+    let say = |charge: &Charge<'_>| match is_too_much(charge, charges) {
+        true => Decision::Never,
+        false => charge.core.peek_here(charge.principal, 0),
+    };
+    charges.iter().map(say).collect()
+}
+
 /// What the debts in Redis mean.
 fn read(charges: &[Charge<'_>], taken: &Taken, charged: bool) -> Vec<Decision> {
-    let said = charges
-        .iter()
-        .zip(&taken.debts)
-        .map(|(charge, debt)| charge.core.quota.answered(*debt, charge.cost, charged));
+    let said = charges.iter().zip(&taken.debts).map(|(charge, debt)| {
+        let cost = asked_of_bucket(charge, charges);
+        quota(charge).answered(*debt, cost, charged)
+    });
     let mut decisions: Vec<_> = said.collect();
     decisions.resize(charges.len(), Decision::Unavailable);
-    // A refusal is one, even where what was rounded does not show why.
     if !taken.granted && decisions.iter().all(Decision::is_admitted) {
-        if let Some(last) = decisions.last_mut() {
-            let wait = std::time::Duration::from_millis(1);
-            *last = Decision::Refused { wait };
+        // A refusal is one, even where rounding hides it: at the bucket that has the least.
+        let left = |decision: &&mut Decision| match decision {
+            Decision::Admitted { left, .. } => *left,
+            _ => 0,
+        };
+        if let Some(tightest) = decisions.iter_mut().min_by_key(left) {
+            let wait = Duration::from_millis(1);
+            *tightest = Decision::Refused { wait };
         }
     }
     decisions
 }
 
-async fn give_back(charges: &[Charge<'_>]) {
+/// Nobody waits for Redis to hear it.
+fn give_back(charges: &[Charge<'_>]) {
     for charge in charges {
         let _ = charge.core.settle_here(charge.principal, charge.cost, 0);
         if let Some(shared) = &charge.core.shared {
-            let refund = Change::Refund(charge.cost);
-            let adjusting = shared
+            let principal = charge.principal.shared;
+            shared
                 .buckets
-                .adjust(charge.principal.shared, &shared.policy, refund);
-            // Lost, too little is admitted.
-            let _ = adjusting.await;
+                .give_back(principal, &shared.policy, charge.cost);
         }
     }
 }

@@ -5,6 +5,7 @@ mod server;
 
 use std::time::Duration;
 
+use futures_util::future::FutureExt;
 use larder::limit::{Decision, Fallback};
 use larder::{LimitLayer, Limiter, Quota, Redis};
 use server::Server;
@@ -321,4 +322,174 @@ async fn a_penalty_that_redis_did_not_hear_of_is_charged_when_it_is_back() {
     .await;
     eventually(|| async { matches!(b.peek("bob", 5).await, Decision::Admitted { left: 0, .. }) })
         .await;
+}
+
+#[tokio::test]
+async fn a_crowd_at_one_key_does_not_open_a_limiter_while_redis_is_well() {
+    let server = Server::start();
+    let quota = Quota::per_hour(10);
+    let limiter = node(&server, quota, Fallback::Open).await;
+    let crowd = (0..3_000).map(|_| limiter.take("ada", 1));
+    let told = futures_util::future::join_all(crowd).await;
+    // Those in the middle of the crowd, or behind it: none may find it open.
+    assert!(told.iter().skip(1_100).all(|told| !told.is_admitted()));
+    let stats = limiter.stats();
+    assert_eq!(stats.admitted - stats.opened, 10);
+}
+
+#[tokio::test]
+async fn too_many_calls_to_redis_do_not_open_a_limiter() {
+    let server = Server::start();
+    let redis = Redis::builder(server.url()).in_flight(1).build().unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    let builder = Limiter::builder(Quota::per_hour(1)).name("api");
+    let builder = builder.redis(redis).fallback(Fallback::Open);
+    let limiter = builder.build().unwrap();
+    let crowd = (0..50).map(|n| limiter.take(n.to_string(), 1));
+    let told = futures_util::future::join_all(crowd).await;
+    let refused = |told: &&Decision| matches!(told, Decision::Refused { .. });
+    assert!(told.iter().filter(refused).count() > 40, "{told:?}");
+    assert_eq!(limiter.stats().opened, 0);
+}
+
+#[tokio::test]
+async fn capped_leases_tell_what_their_bucket_holds() {
+    let server = Server::start();
+    let redis = Redis::open(server.url()).unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    let builder = Limiter::builder(Quota::per_hour(10)).name("api");
+    // Two for each of four processes are left in the bucket.
+    let limiter = builder.redis(redis).capped_leases(4, 0.8).build().unwrap();
+    let told = limiter.take("ada", 1).await;
+    assert!(
+        matches!(told, Decision::Admitted { left: 1, .. }),
+        "{told:?}"
+    );
+    let told = limiter.take("ada", 1).await;
+    assert!(
+        matches!(told, Decision::Admitted { left: 0, .. }),
+        "{told:?}"
+    );
+    let told = limiter.take("ada", 1).await;
+    let Decision::Refused { wait } = told else {
+        panic!("{told:?}");
+    };
+    assert!(
+        wait.abs_diff(Duration::from_secs(360)) < Duration::from_secs(30),
+        "{wait:?}"
+    );
+    assert!(matches!(
+        limiter.peek("ada", 2).await,
+        Decision::Refused { .. }
+    ));
+    assert_eq!(limiter.take("bob", 3).await, Decision::Never);
+    assert_eq!(limiter.peek("bob", 3).await, Decision::Never);
+}
+
+#[tokio::test]
+async fn a_first_one_who_is_not_polled_keeps_nobody_from_an_answer() {
+    let server = Server::start();
+    let quota = Quota::per_hour(10);
+    let limiter = node(&server, quota, Fallback::Open).await;
+    let mut first = Box::pin(limiter.take("ada", 1));
+    assert!((&mut first).now_or_never().is_none());
+    let others = admitted(&limiter, 20).await;
+    let all = others + usize::from(first.await.is_admitted());
+    assert_eq!(all, 10, "its call may come before or after");
+    assert_eq!(limiter.stats().opened, 0);
+}
+
+/// How often the server was asked to run a script.
+fn calls(server: &Server) -> u64 {
+    let stats = server.cli(&["info", "commandstats"]);
+    let scripts = stats
+        .lines()
+        .filter(|line| line.starts_with("cmdstat_eval"));
+    let calls = scripts.filter_map(|line| line.split(['=', ',']).nth(1)?.parse::<u64>().ok());
+    calls.sum()
+}
+
+#[tokio::test]
+async fn a_refusal_of_several_quotas_that_is_known_is_not_asked_again() {
+    let server = Server::start();
+    let redis = Redis::open(server.url()).unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    let layer = LimitLayer::new(Quota::per_hour(1))
+        .name("hour")
+        .by_peer_ip()
+        .redis(redis)
+        .and(Quota::per_hour(100))
+        .name("more")
+        .and(Quota::per_hour(50))
+        .name("all")
+        .by_everyone();
+    let origin = Origin::counting();
+    assert_eq!(passing(&layer, &origin, 3, "192.0.2.1").await, 1);
+    let before = calls(&server);
+    for _ in 0..50 {
+        let refused = ask(&layer.clone().tell_all(), &origin, from("192.0.2.1")).await;
+        assert_eq!(refused.field("retry-after"), "3600");
+        assert!(
+            refused.field("ratelimit").contains("\"more\";r=98"),
+            "{refused:?}"
+        );
+        assert!(
+            refused.field("ratelimit").contains("\"all\";r=48"),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(calls(&server), before);
+    assert_eq!(passing(&layer, &origin, 1, "192.0.2.2").await, 1);
+}
+
+#[tokio::test]
+async fn what_was_not_asked_is_not_told_to_refuse() {
+    let server = Server::start();
+    let local = Limiter::new(Quota::per_hour(1));
+    let shared = node(&server, Quota::per_hour(4), Fallback::Local { share: 8 }).await;
+    assert!(local.take("ada", 1).await.is_admitted());
+    let both = |cost| [(&local, "ada".into(), 1), (&shared, "ada".into(), cost)];
+    let told = Limiter::take_all(&both(2)).await;
+    assert!(matches!(told[0], Decision::Refused { .. }), "{told:?}");
+    assert!(told[1].is_admitted(), "{told:?}");
+    let told = Limiter::take_all(&both(5)).await;
+    assert_eq!(told[1], Decision::Never);
+    server.freeze();
+    let told = shared.peek("ada", 2).await;
+    assert!(matches!(told, Decision::Refused { .. }), "{told:?}");
+    server.thaw();
+}
+
+#[tokio::test]
+async fn limiters_of_one_redis_are_asked_in_one_trip() {
+    let server = Server::start();
+    let redis = Redis::open(server.url()).unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    let limiter = |name: &'static str, quota| {
+        let builder = Limiter::builder(quota).name(name).redis(redis.clone());
+        builder.fallback(Fallback::Closed).build().unwrap()
+    };
+    let (hour, minute) = (
+        limiter("hour", Quota::per_hour(9)),
+        limiter("minute", Quota::per_minute(5)),
+    );
+    let both = |cost| [(&hour, "ada".into(), cost), (&minute, "ada".into(), cost)];
+    let told = Limiter::take_all(&both(3)).await;
+    assert!(told.iter().all(Decision::is_admitted), "{told:?}");
+    let before = calls(&server);
+    let told = Limiter::take_all(&both(4)).await;
+    assert!(matches!(told[1], Decision::Refused { .. }), "{told:?}");
+    assert_eq!(calls(&server), before + 1);
+    assert!(hour.take("ada", 6).await.is_admitted(), "nothing was taken");
+    // Of one bucket, whoever asks for it, the sum is asked for.
+    let same = limiter("minute", Quota::per_minute(5));
+    let told = Limiter::take_all(&[(&same, "bob".into(), 3), (&minute, "bob".into(), 3)]).await;
+    assert_eq!(told, [Decision::Never, Decision::Never]);
+    let told = Limiter::take_all(&[(&same, "bob".into(), 2), (&minute, "bob".into(), 3)]).await;
+    assert!(told.iter().all(Decision::is_admitted), "{told:?}");
+    let told = Limiter::take_all(&[(&same, "bob".into(), 1), (&minute, "bob".into(), 1)]).await;
+    let told_wait = told
+        .iter()
+        .all(|told| matches!(told, Decision::Refused { wait } if *wait > Duration::from_secs(20)));
+    assert!(told_wait, "{told:?}");
 }

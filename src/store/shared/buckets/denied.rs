@@ -36,24 +36,32 @@ impl Default for Denied {
 impl Denied {
     /// The refusal that is known already.
     pub(super) fn refusal(&self, key: &Key, ask: &Ask) -> Option<Answer> {
-        let heard = self.buckets.get(key)?;
-        let refilled = heard.at.elapsed().as_secs_f64() * 1e6;
-        let answer = ask.answered((heard.debt - refilled).max(0.0));
+        let answer = ask.answered(self.debt(key)?);
         (!answer.granted).then_some(answer)
     }
 
-    /// Takes note of an answer.
+    /// The debt of a bucket that is remembered, unless others took of it meanwhile.
+    pub(super) fn debt(&self, key: &Key) -> Option<f64> {
+        let heard = self.buckets.get(key)?;
+        let refilled = heard.at.elapsed().as_secs_f64() * 1e6;
+        Some((heard.debt - refilled).max(0.0))
+    }
+
+    /// Takes note of an answer: of a refusal, as only that is ever asked for.
     pub(super) fn heard(&self, key: &Key, answer: Answer) {
         if !answer.granted {
-            let (debt, at) = (answer.debt, Instant::now());
-            self.buckets.insert(key.clone(), Heard { debt, at });
+            self.stands(key, answer.debt);
         }
     }
 
     /// A bucket was changed on purpose, and this is its debt now.
     pub(super) fn changed(&self, key: &Key, debt: f64) {
         self.buckets.remove(key);
-        // Whether it refuses depends on who asks.
+        self.stands(key, debt);
+    }
+
+    /// This is the debt of a bucket now. Whether it refuses depends on who asks.
+    pub(super) fn stands(&self, key: &Key, debt: f64) {
         let at = Instant::now();
         self.buckets.insert(key.clone(), Heard { debt, at });
     }

@@ -1,4 +1,7 @@
 //! Several buckets at once: those of one principal in one call, one principal after the other.
+//!
+//! A refusal that is known already takes no call, once it is known how the other buckets stand. But
+//! calls are not shared: of those who ask for the same several at once, each makes its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,8 +42,16 @@ impl Drop for Given<'_> {
 
 pub(super) async fn take(inner: &Arc<Inner>, charges: &[Charge<'_>]) -> Result<Taken, Unavailable> {
     let groups = groups(inner, charges);
+    // What is known to be refused takes nothing of the others, not even for a moment.
+    let mut granted = !groups.iter().any(|group| group.is_refused(inner));
+    if !granted {
+        if let Some(debts) = groups.iter().map(|group| group.known(inner)).collect() {
+            let debts = by_charge(&groups, debts).map(duration).collect();
+            return Ok(Taken { granted, debts });
+        }
+    }
     let budget = Budget::of(inner.redis.deadline());
-    let (mut granted, mut debts) = (true, Vec::with_capacity(charges.len()));
+    let mut debts = Vec::with_capacity(groups.len());
     let mut given = Given { inner, groups: &[] };
     for (place, group) in groups.iter().enumerate() {
         let left = budget.left().ok_or(Unavailable::TimedOut)?;
@@ -50,25 +61,32 @@ pub(super) async fn take(inner: &Arc<Inner>, charges: &[Charge<'_>]) -> Result<T
         if granted {
             given.groups = &groups[..=place];
         }
-        debts.extend(group.places.iter().map(|place| debt[*place]));
+        debts.push(debt);
     }
     if granted {
         given.groups = &[];
     } else {
         without(&mut debts, given.groups);
     }
-    let debts = debts.into_iter().map(duration).collect();
+    let debts = by_charge(&groups, debts).map(duration).collect();
     Ok(Taken { granted, debts })
 }
 
+/// For each charge the debt of its bucket, of those of each group.
+fn by_charge(groups: &[Group], debts: Vec<Vec<f64>>) -> impl Iterator<Item = f64> + '_ {
+    let of_group = |(group, debts): (&'_ Group, Vec<f64>)| {
+        let places = group.places.iter();
+        places.map(|place| debts[*place]).collect::<Vec<_>>()
+    };
+    groups.iter().zip(debts).flat_map(of_group)
+}
+
 /// The debts, once these groups have been given back what they were charged.
-fn without(debts: &mut [f64], groups: &[Group]) {
-    let taken = groups.iter().flat_map(|group| {
-        let price = |place: &usize| group.asks[*place].price;
-        group.places.iter().map(price)
-    });
-    for (debt, price) in debts.iter_mut().zip(taken) {
-        *debt -= price;
+fn without(debts: &mut [Vec<f64>], groups: &[Group]) {
+    for (debts, group) in debts.iter_mut().zip(groups) {
+        for (debt, ask) in debts.iter_mut().zip(&group.asks) {
+            *debt -= ask.price;
+        }
     }
 }
 
@@ -118,6 +136,18 @@ impl Group {
         group
     }
 
+    /// Whether one of the buckets is known to refuse.
+    fn is_refused(&self, inner: &Inner) -> bool {
+        let mut asks = self.keys.iter().zip(&self.asks);
+        asks.any(|(key, ask)| ask.price > 0.0 && inner.denied.refusal(key, ask).is_some())
+    }
+
+    /// The debts, if all are remembered.
+    fn known(&self, inner: &Inner) -> Option<Vec<f64>> {
+        let debts = self.keys.iter().map(|key| inner.denied.debt(key));
+        debts.collect()
+    }
+
     /// Asks for everything `times` times, once or not at all; the debts of the buckets.
     async fn ask(
         &self,
@@ -136,7 +166,13 @@ impl Group {
         }
         let keys: Vec<&[u8]> = self.keys.iter().map(|key| &key[..]).collect();
         let (granted, debts) = scripts::take(&inner.redis, &keys, &self.asks, times, limit).await?;
-        let debts = debts.into_iter().map(|debt| debt as f64).collect();
-        Ok((granted && times > 0, debts))
+        let debts: Vec<_> = debts.into_iter().map(|debt| debt as f64).collect();
+        let granted = granted && times > 0;
+        if !granted {
+            for (key, debt) in self.keys.iter().zip(&debts) {
+                inner.denied.stands(key, *debt);
+            }
+        }
+        Ok((granted, debts))
     }
 }

@@ -1,9 +1,10 @@
 //! The handle: who asks Redis, who waits for another's call, and who need not ask.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
@@ -11,7 +12,7 @@ use super::denied::{duration, Denied};
 use super::lines::{Lines, Place};
 use super::policy::{Answer, Ask, Leasing};
 use super::prepaid::{Prepaid, Turn};
-use super::pump::{Leading, Waiting};
+use super::pump::{Leading, Pump, Waiting};
 use super::scripts::{self, Adjustment, Run};
 use super::{groups, Change, Charge, Policy, Taken, Unavailable};
 use crate::redis::Redis;
@@ -35,18 +36,27 @@ pub(super) struct Inner {
     pub(super) prepaid: Prepaid,
 }
 
+/// The buckets behind each handle that is in use.
+static KNOWN: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
+
 impl SharedBuckets {
+    /// The ones behind this handle, whoever asked for them before: what they know is one.
     pub(crate) fn new(redis: Redis) -> Self {
-        let inner = Inner {
+        let mut known = KNOWN.lock();
+        known.retain(|inner| inner.strong_count() > 0);
+        let mut known_here = known.iter().filter_map(Weak::upgrade);
+        if let Some(inner) = known_here.find(|inner| inner.redis.is_same(&redis)) {
+            return Self { inner };
+        }
+        let inner = Arc::new(Inner {
             prefix: format!("{}:b:", redis.prefix()),
             redis,
             lines: Lines::default(),
             denied: Denied::default(),
             prepaid: Prepaid::default(),
-        };
-        Self {
-            inner: Arc::new(inner),
-        }
+        });
+        known.push(Arc::downgrade(&inner));
+        Self { inner }
     }
 
     /// Whether both ask for the same buckets, so that one call can.
@@ -111,6 +121,14 @@ impl SharedBuckets {
         self.inner.adjust(&key, adjustment).await.map(duration)
     }
 
+    /// Gives back what was taken, in the background.
+    pub(crate) fn give_back(&self, principal: u128, policy: &Policy, tokens: u64) {
+        if tokens > 0 {
+            let key = self.inner.key(principal, policy);
+            self.inner.give_back(&key, policy.ask(tokens));
+        }
+    }
+
     /// Gives back what was taken in advance: before a process ends.
     pub(crate) async fn return_leases(&self) {
         for (key, tokens, token) in self.inner.prepaid.all() {
@@ -172,13 +190,23 @@ impl Inner {
         if let Some(refused) = self.denied.refusal(key, &ask) {
             return Ok(refused);
         }
-        let answer = match self.lines.join(key, ask, lease) {
-            Place::First => {
-                let _line = Leading { inner: self, key };
+        let answered = match self.lines.join(key, ask, lease) {
+            Place::First => None,
+            Place::Second(answered) => {
+                Pump::start(self, key);
+                Some(answered)
+            }
+            Place::Behind(answered) => Some(answered),
+            // Redis is well, so this is no reason to do without it.
+            Place::Nowhere { ahead } => return Ok(ask.crowded_out(ahead, self.redis.deadline())),
+        };
+        let inner = self;
+        let answer = match answered {
+            None => {
+                let _line = Leading { inner, key };
                 self.call(key, ask, lease, limit).await?
             }
-            Place::Behind(answered) => {
-                let inner = self;
+            Some(answered) => {
                 let waiting = Waiting {
                     inner,
                     key,
@@ -187,7 +215,6 @@ impl Inner {
                 };
                 waiting.answer(limit).await?
             }
-            Place::Nowhere => return Err(Unavailable::Busy),
         };
         self.denied.heard(key, answer);
         Ok(answer)

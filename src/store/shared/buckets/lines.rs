@@ -1,12 +1,14 @@
 //! Lines: those who ask for one bucket at once, and the one call that answers them.
 //!
 //! ```text
-//! first ──► its own call ─────────────────► answered
-//! others ─► wait ─────────┐                     │
-//!                         └─ one call for all ◄─┘─► answered ─► and so on, until nobody waits
+//! first ──► its own call ──────────► answered
+//! second ─► a task's call ─────────► answered
+//! others ─► wait ─────┐                  │
+//!                     └─ one for all ◄───┘─► answered ─► and so on, until nobody waits
 //! ```
 //!
-//! Whoever is first does not wait for company, so an idle bucket costs nobody anything. A call for
+//! Whoever is first does not wait for company, so an idle bucket costs nobody anything; and nobody waits
+//! for the first one's call, which is made only while that one is polled. A call for
 //! several evaluates them one after the other, so it answers exactly what as many calls would have.
 //! Who stops waiting is left out; what was granted for one who is gone already is given back by the next
 //! call.
@@ -22,7 +24,7 @@ use super::scripts::Run;
 use super::shards::Shards;
 use super::Unavailable;
 
-/// So many wait for one bucket; who comes then is not served.
+/// So many wait for one bucket; who comes then is refused.
 const LONGEST: usize = 1024;
 /// So many are served by one call, so that no process takes all there is.
 const TOGETHER: usize = 256;
@@ -39,6 +41,8 @@ struct Line {
     waiting: VecDeque<Waiter>,
     /// What was granted for nobody.
     spare: Option<Ask>,
+    /// Whether a task serves it. Until then nobody waits.
+    is_served: bool,
 }
 
 #[derive(Debug)]
@@ -53,11 +57,15 @@ pub(super) type Answered = oneshot::Receiver<Result<Answer, Unavailable>>;
 
 /// Where somebody stands who comes.
 pub(super) enum Place {
-    /// Nobody asks: make the call, and see to those who came meanwhile.
+    /// Nobody asks: make the call.
     First,
+    /// Nobody serves the line: see to it.
+    Second(Answered),
     Behind(Answered),
-    /// Too many wait already.
-    Nowhere,
+    /// Too many wait already, for so much together (microseconds).
+    Nowhere {
+        ahead: f64,
+    },
 }
 
 /// Who is served by the next call.
@@ -75,16 +83,21 @@ impl Lines {
                 Place::First
             }
             Entry::Occupied(mut line) => {
-                let waiting = &mut line.get_mut().waiting;
+                let line = line.get_mut();
+                let waiting = &mut line.waiting;
                 if waiting.len() >= LONGEST {
                     waiting.retain(Waiter::is_there);
                 }
                 if waiting.len() >= LONGEST {
-                    return Place::Nowhere;
+                    let ahead = waiting.iter().map(|waiter| waiter.ask.price).sum();
+                    return Place::Nowhere { ahead };
                 }
                 let (answer, answered) = oneshot::channel();
                 waiting.push_back(Waiter { ask, lease, answer });
-                Place::Behind(answered)
+                match std::mem::replace(&mut line.is_served, true) {
+                    false => Place::Second(answered),
+                    true => Place::Behind(answered),
+                }
             }
         }
     }
@@ -106,15 +119,24 @@ impl Lines {
         Some(batch)
     }
 
-    /// Ends a line in which nobody waits; whether it did.
+    /// The first one's call has ended, or will not be made: ends the line, unless a task serves it or has to now,
+    /// which is the answer.
     pub(super) fn end(&self, key: &Key) -> bool {
         let mut lines = self.lines.of(key);
-        let line = lines.get(key);
-        let ends = line.is_none_or(|line| line.waiting.is_empty() && line.spare.is_none());
-        if ends {
-            lines.remove(key);
+        match lines.get_mut(key) {
+            None
+            | Some(Line {
+                is_served: true, ..
+            }) => false,
+            Some(line) if line.spare.is_some() => {
+                line.is_served = true;
+                true
+            }
+            Some(_) => {
+                lines.remove(key);
+                false
+            }
         }
-        ends
     }
 
     /// Sends everybody away: nobody is left to call.

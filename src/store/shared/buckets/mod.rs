@@ -18,6 +18,7 @@
 //!   repeated; it takes what it would have taken.
 //! - **No answer is an answer**: [`Unavailable`], within the handle's deadline, at once while the breaker is
 //!   open. What then holds is for the room to say.
+//! - **A crowd is no outage.** Who finds a full line at one bucket is refused, while Redis is well.
 //! - **It may be forgotten.** A bucket that is evicted, or lost in a failover, is a full one: its capacity
 //!   may pass once more. So a server for limits should not evict (`noeviction`), or only what
 //!   ends soonest (`volatile-ttl`).
@@ -94,7 +95,7 @@ pub(crate) enum Unavailable {
     Down,
     /// It took too long. What was asked may still be carried out.
     TimedOut,
-    /// Too many ask already.
+    /// Too many calls of this process are under way already.
     Busy,
     /// The server does not take writes now.
     Full,

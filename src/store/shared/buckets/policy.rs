@@ -9,6 +9,8 @@ use crate::policy::bucket::Quota;
 const SLACK: Duration = Duration::from_secs(1);
 /// A part of a token by which a bucket may seem too empty: what doubles round away.
 const ROUNDED: f64 = 1e-6;
+/// And the most of it (microseconds): a debt of ten years has doubles an eighth apart.
+const MOST_ROUNDED: f64 = 4.0;
 /// The longest time in which a lease is to be spent.
 const TURN: Duration = Duration::from_millis(200);
 
@@ -16,6 +18,8 @@ const TURN: Duration = Duration::from_millis(200);
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     name: Box<str>,
+    /// Of its buckets: with less capacity than was asked for, where leases are capped.
+    quota: Quota,
     /// What refills one token (microseconds).
     token: f64,
     /// The debt of an empty bucket (microseconds).
@@ -49,8 +53,9 @@ impl Policy {
         let token = quota.period().as_secs_f64() * 1e6 / quota.count().max(1) as f64;
         Self {
             name: name.into(),
+            quota: *quota,
             token,
-            tolerance: token * (quota.tokens() as f64 + ROUNDED),
+            tolerance: token * quota.tokens() as f64 + (token * ROUNDED).min(MOST_ROUNDED),
             kept: quota.refill_time().saturating_add(SLACK),
             lease: None,
         }
@@ -62,17 +67,24 @@ impl Policy {
     #[must_use]
     pub(crate) fn leased(mut self, nodes: u32, excess: f64, capped: bool) -> Self {
         let nodes = f64::from(nodes.max(1));
-        let capacity = (self.tolerance / self.token).floor();
-        let ahead = (excess * capacity / nodes).floor();
+        let capacity = self.quota.tokens();
+        let ahead = (excess * capacity as f64 / nodes).floor();
         if ahead < 1.0 {
             return self;
         }
         let refill = Duration::from_secs_f64(self.tolerance / 1e6);
         self.lease = Some((1 + ahead as u64, refill.min(TURN)));
         if capped {
+            let left = capacity.saturating_sub((nodes * ahead) as u64);
+            self.quota = self.quota.capacity(left);
             self.tolerance -= nodes * ahead * self.token;
         }
         self
+    }
+
+    /// What its buckets hold.
+    pub(crate) fn quota(&self) -> &Quota {
+        &self.quota
     }
 
     pub(super) fn name(&self) -> &str {
@@ -137,6 +149,16 @@ impl Ask {
         Answer {
             granted,
             debt: if granted { after } else { debt },
+        }
+    }
+
+    /// What one is told who finds the line full: refused, as if those in it were granted what they ask
+    /// for, and for `pause` at least, in which the line moves on.
+    pub(super) fn crowded_out(&self, ahead: f64, pause: Duration) -> Answer {
+        let soon = self.tolerance - self.price + pause.as_secs_f64() * 1e6;
+        Answer {
+            granted: false,
+            debt: ahead.min(self.tolerance).max(soon),
         }
     }
 }

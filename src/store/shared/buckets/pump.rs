@@ -1,4 +1,5 @@
-//! Working off a line: whoever was first starts it, and a task goes on for as long as somebody waits.
+//! Working off a line: the second one starts the task, which goes on for as long as somebody waits. So the line moves
+//! on when the first one is not polled, or goes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::policy::{Answer, Ask};
 use super::scripts;
 use super::Unavailable;
 
-/// Whoever is first in line. Dropped, also halfway, it leaves the line to the others.
+/// Whoever is first in line, and makes a call. Dropped, also halfway, it ends the line if nobody else came.
 pub(super) struct Leading<'a> {
     pub(super) inner: &'a Arc<Inner>,
     pub(super) key: &'a Key,
@@ -21,28 +22,31 @@ pub(super) struct Leading<'a> {
 impl Drop for Leading<'_> {
     fn drop(&mut self) {
         if self.inner.lines.end(self.key) {
-            return;
-        }
-        // Made before it is spawned: a runtime that ends drops it, and the line with it.
-        let pump = Pump {
-            inner: Arc::clone(self.inner),
-            key: Key::clone(self.key),
-            has_ended: false,
-        };
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(pump.run());
+            Pump::start(self.inner, self.key);
         }
     }
 }
 
 /// The task that serves a line. Dropped before the end, nobody waits in it any more.
-struct Pump {
+pub(super) struct Pump {
     inner: Arc<Inner>,
     key: Key,
     has_ended: bool,
 }
 
 impl Pump {
+    pub(super) fn start(inner: &Arc<Inner>, key: &Key) {
+        // Made before it is spawned: a runtime that ends drops it, and the line with it.
+        let pump = Self {
+            inner: Arc::clone(inner),
+            key: Key::clone(key),
+            has_ended: false,
+        };
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(pump.run());
+        }
+    }
+
     async fn run(mut self) {
         while let Some(batch) = self.inner.lines.next(&self.key) {
             self.serve(batch).await;

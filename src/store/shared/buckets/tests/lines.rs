@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::{join_all, FutureExt};
 
-use super::{calls, charge, node, still, Duration, Server, SECOND};
+use super::{calls, charge, node, still, Duration, Server, HOUR, SECOND};
 use crate::store::shared::buckets::{Change, Charge, Policy, SharedBuckets, Unavailable};
 
 async fn left(buckets: &SharedBuckets, policy: &Policy) -> u64 {
@@ -47,18 +47,17 @@ async fn those_who_ask_at_once_share_calls_and_are_granted_exactly_what_there_is
 async fn one_who_asks_for_less_passes_where_one_before_could_not() {
     let server = Server::start();
     let buckets = node(&server.url()).await;
-    let policy = still("p", 10);
-    let costs = [8, 5, 1, 5, 1];
+    let policy = still("p", 11);
+    // The first one makes a call of its own, before or after the one for those behind it.
+    let costs = [1, 8, 5, 1, 5, 1];
     let take = async |cost| {
         let taken = buckets.take(&[charge(1, &policy, cost)]).await.unwrap();
-        (
-            taken.granted,
-            (taken.debts[0].as_secs_f64() / 3600.0).round() as u64,
-        )
+        taken.granted
     };
     let answers = join_all(costs.map(take)).await;
-    let expected = [(true, 8), (false, 8), (true, 9), (false, 9), (true, 10)];
+    let expected = [true, true, false, true, false, true];
     assert_eq!(answers, expected, "as one after the other");
+    assert_eq!(left(&buckets, &policy).await, 0);
 }
 
 #[tokio::test]
@@ -143,24 +142,31 @@ async fn a_first_one_who_goes_leaves_the_line_to_the_others() {
 }
 
 #[tokio::test]
-async fn a_line_is_bounded_and_ends() {
+async fn a_line_is_bounded_and_who_finds_it_full_is_refused() {
     let server = Server::start();
     let buckets = node(&server.url()).await;
-    let policy = still("p", 10_000);
-    let charges: [Charge<'_>; 1] = [charge(1, &policy, 1)];
-    let answers = join_all((0..1_100).map(|_| buckets.take(&charges))).await;
-    let busy = answers
-        .iter()
-        .filter(|answer| **answer == Err(Unavailable::Busy));
-    assert_eq!(busy.count(), 1_100 - 1_024 - 1);
-    let granted = answers
-        .iter()
-        .filter(|answer| matches!(answer, Ok(taken) if taken.granted));
-    let silent = answers
-        .iter()
-        .filter(|answer| **answer == Err(Unavailable::TimedOut));
-    println!("{} granted, {} too late", granted.count(), silent.count());
-    assert!(buckets.inner.lines.is_empty());
+    for capacity in [100, 10_000] {
+        let policy = still(&format!("of {capacity}"), capacity);
+        let charges: [Charge<'_>; 1] = [charge(1, &policy, 1)];
+        let answers = join_all((0..1_100).map(|_| buckets.take(&charges))).await;
+        let crowded_out = answers.last().unwrap().as_ref().unwrap();
+        assert!(!crowded_out.granted);
+        // Those in line want more than there is, or will have gone in a moment.
+        let wait = crowded_out.debts[0] + HOUR - HOUR * capacity as u32;
+        let expected = if capacity == 100 { HOUR } else { SECOND / 20 };
+        assert!(wait.abs_diff(expected) < SECOND / 100, "{wait:?}");
+        assert!(answers
+            .iter()
+            .all(|answer| *answer != Err(Unavailable::Busy)));
+        let granted = answers
+            .iter()
+            .filter(|answer| matches!(answer, Ok(taken) if taken.granted));
+        let silent = answers
+            .iter()
+            .filter(|answer| **answer == Err(Unavailable::TimedOut));
+        println!("{} granted, {} too late", granted.count(), silent.count());
+        assert!(buckets.inner.lines.is_empty());
+    }
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn asked(dice: &mut Dice) -> (Policy, Asked, u64) {
     let cost = 1 + dice.roll(capacity.min(5));
     let asked = Asked {
         price: i128::from(cost) * token,
-        tolerance: i128::from(capacity) * token + token / 1_000_000,
+        tolerance: i128::from(capacity) * token + (token / 1_000_000).min(4 * PARTS),
         told: policy.ask(cost),
     };
     (policy, asked, cost)

@@ -351,3 +351,14 @@ async fn any_number_of_refusals_changes_no_bucket() {
     }
     assert_eq!(state(), before);
 }
+
+#[test]
+fn a_token_that_takes_long_is_not_granted_early() {
+    let quota = Quota::strict(1, 24 * HOUR);
+    let ask = Policy::new("p", &quota).ask(1);
+    let early = |micros: f64| ask.answered(micros).granted;
+    assert!(
+        early(3.0) && !early(5.0),
+        "by no more than what is rounded away"
+    );
+}
