@@ -82,7 +82,8 @@
 //! In memory a decision is made in `call`: one hash, one look into a table of fixed size, one compare-and-swap.
 //! With `.name("api").redis(redis)` all processes share the buckets, in one round trip for all quotas of a key; the
 //! server's clock is the only one. A process that cannot ask goes on alone from what it was granted
-//! ([`Fallback`]). What Redis forgets is a full bucket, so let it not evict (`noeviction` or `volatile-ttl`);
+//! ([`Fallback`]), and has Redis charge what it admitted, and block whom it blocked, when that answers again; until it
+//! has heard, a few more may pass. What Redis forgets is a full bucket, so let it not evict (`noeviction` or `volatile-ttl`);
 //! a failover forgets what had not been replicated.
 //!
 //! # What is left to you
