@@ -159,6 +159,15 @@ impl Clock {
         }
     }
 
+    /// Nanoseconds since some moment of long ago; never set back by the system.
+    #[inline]
+    pub(crate) fn nanos(&self) -> u64 {
+        match &self.source {
+            Source::System => monotonic_nanos(),
+            Source::Manual(clock) => clock.now.borrow().saturating_mul(1_000_000),
+        }
+    }
+
     /// Waits until `duration` has passed on this clock.
     pub(crate) async fn sleep(&self, duration: Duration) {
         match &self.source {
@@ -204,6 +213,26 @@ fn system_time() -> Timestamp {
     let elapsed = elapsed.unwrap_or_default();
     // Not `as_millis`, which divides 128 bits.
     Timestamp(elapsed.as_secs() * 1000 + u64::from(elapsed.subsec_millis()))
+}
+
+/// The precise one: a bucket that is refilled every few microseconds would see the other one jump.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[inline]
+fn monotonic_nanos() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    let nanos = u64::try_from(now.tv_nsec).unwrap_or_default();
+    seconds * 1_000_000_000 + nanos
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[allow(clippy::disallowed_methods, reason = "this is the one place that asks")]
+fn monotonic_nanos() -> u64 {
+    static START: std::sync::LazyLock<std::time::Instant> =
+        std::sync::LazyLock::new(std::time::Instant::now);
+    let elapsed = START.elapsed();
+    // Not `as_nanos`, which multiplies 128 bits; never zero.
+    elapsed.as_secs() * 1_000_000_000 + u64::from(elapsed.subsec_nanos()) + 1
 }
 
 impl fmt::Debug for Clock {

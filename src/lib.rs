@@ -1,4 +1,4 @@
-//! Tower layers that keep web responses fresh.
+//! Tower layers that keep web responses fresh and callers within their quotas.
 //!
 //! A [`Cache`] is a handle; layers come from it, and handlers hold it:
 //!
@@ -28,14 +28,14 @@
 //!
 //! # The walk
 //!
-//! A request meets the layers in this order, and each can be used alone. **cache** answers what is
+//! A request meets the layers in this order, and each can be used alone. [**limit**](limit) refuses what is
+//! over a quota before anybody works for it. **cache** answers what is
 //! known, in the coding that is asked for; what it does not know it forwards, once for all who ask, and
 //! remembers if that is safe. `compress` (features `gzip`, `br`, `zstd`) encodes what is not cached, and
 //! leaves alone what the cache has encoded, so it can stand around a whole router.
 //! [**conditional**](conditional) names what the handler made, so that a client that holds it gets a 304, and
 //! keeps a `PUT` from overwriting what its client has not seen. Inside the cache it works once per
-//! stored response: the cache keeps the name, and answers conditions and ranges by itself. The room
-//! before them all, a limiter, is not built yet.
+//! stored response: the cache keeps the name, and answers conditions and ranges by itself.
 //!
 //! # What cannot happen
 //!
@@ -52,10 +52,9 @@
 //! | --- | --- | --- |
 //! | `axum` | yes | keys follow `OriginalUri` and tags `MatchedPath`; [`Tags`], [`CacheFor`], [`NoStore`] and [`Invalidate`] can be returned beside a response |
 //! | `gzip`, `br`, `zstd` | no | answers in these codings, made by `CompressLayer` or [kept by the cache](cache#codings); `zstd` needs a C compiler |
-//! | `redis` | no | [responses and invalidations shared](cache#shared-between-processes) by all processes with one Redis: a server, a Cluster, or behind Sentinels |
+//! | `redis` | no | [responses and invalidations](cache#shared-between-processes), and [buckets](limit), shared by all processes with one Redis: a server, a Cluster, or behind Sentinels |
 //! | `redis-tls` | no | `rediss://` URLs |
 //! | `encryption` | no | seals what is stored in Redis (AES-256-GCM) |
-//! | `gzip`, `br`, `zstd` | no | that coding, for `CompressLayer` and `DecompressLayer`; `zstd` needs a C compiler |
 
 pub mod cache;
 mod clock;
@@ -64,8 +63,10 @@ mod coding;
 #[cfg(feature = "compress")]
 pub mod compress;
 pub mod conditional;
+mod counters;
 mod error;
 mod header;
+pub mod limit;
 mod policy;
 #[cfg(feature = "redis")]
 pub mod redis;
@@ -86,6 +87,8 @@ pub use coding::Coding;
 pub use compress::CompressLayer;
 pub use conditional::ConditionalLayer;
 pub use error::{ConfigError, KeyError};
+pub use limit::{LimitLayer, Limiter};
+pub use policy::bucket::Quota;
 pub use policy::decision::{Decision, Forward, Reason};
 pub use policy::profile::Profile;
 

@@ -50,6 +50,10 @@ The answer decides how long it is kept: pending for a second, ready for a minute
 A slow answer to a POST, kept by its content.
   curl -i -H 'Content-Type: application/json' -d '{{\"workspace\":\"lab\",\"question\":\"why?\"}}' http://{address}/ask
 
+Limited for each address, before the handler: RateLimit tells what is left, and then 429 when to come back.
+  for n in $(seq 130); do curl -s -o /dev/null -w '%{{http_code}} ' http://{address}/protected; done
+  curl -i http://{address}/protected
+
 Never touched by the cache; and what the cache did so far.
   curl -N http://{address}/events
   curl http://{address}/stats

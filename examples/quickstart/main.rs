@@ -6,7 +6,9 @@
 //! - `REDIS_URL`: a Redis to share responses and invalidations through, `redis://127.0.0.1:6379`;
 //!   none by default: in memory alone,
 //! - `WEBHOOK_SECRET`: what webhooks are signed with; none by default: all of them are refused,
-//! - `ORIGIN_DELAY_MS`: how long the pretend database takes for an answer, 50 by default.
+//! - `ORIGIN_DELAY_MS`: how long the pretend database takes for an answer, 50 by default,
+//! - `LIMIT` and `LIMIT_PERIOD_MS`: how many requests each address may send to `/protected` at once, 120 by
+//!   default, and in what time as many more, 60000.
 //!
 //! Two nodes, on two ports, with one Redis, in three terminals:
 //!
@@ -19,7 +21,7 @@
 //! Ask one of them for `/posts/8` and then the other: Cache-Status says `hit`, though it never called
 //! its own handler. `PUT` a new title to either, and both show it. Stop Redis: both go on by themselves.
 //!
-//! All that concerns caching stands in [`router`], below; the other files hold handlers as they
+//! All that concerns caching and limits stands in [`router`], below; the other files hold handlers as they
 //! would be without a cache, but for the few words they say to it ([`larder::Tags`],
 //! [`larder::CacheFor`], [`larder::Invalidate`]).
 
@@ -41,6 +43,7 @@ mod stats;
 mod webhooks;
 
 use std::future::IntoFuture;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +52,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::header::AUTHORIZATION;
 use axum::routing::{get, post};
 use axum::Router;
-use larder::{Cache, CompressLayer, ConditionalLayer, Redis};
+use larder::{Cache, CompressLayer, ConditionalLayer, LimitLayer, Quota, Redis};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -67,7 +70,7 @@ struct App {
 }
 
 /// Every route, and what it says about caching. A route without a layer is not cached.
-fn router(app: App) -> Router {
+fn router(app: App, limit: LimitLayer) -> Router {
     const MINUTE: Duration = Duration::from_secs(60);
     let cache = app.cache.clone();
 
@@ -117,6 +120,11 @@ fn router(app: App) -> Router {
         .route("/jobs/{id}", get(jobs::show).layer(per_answer))
         .route("/ask", post(ask::answer).layer(by_content))
         .route("/events", get(events::stream))
+        // Refused before its handler is called. Around the whole router it would hold for every route.
+        .route(
+            "/protected",
+            get(|| async { "you may pass\n" }).layer(limit),
+        )
         .route("/stats", get(stats::show))
         // Around the whole router: carries out the `Invalidate` of any handler, and invalidates the
         // URI that a successful PUT, POST, PATCH or DELETE has changed.
@@ -150,12 +158,25 @@ fn cache(redis: Option<&Redis>) -> Result<Cache, String> {
     cache.build().map_err(|e| e.to_string())
 }
 
+/// A token bucket for each address that connections come from: here, or in the Redis that all nodes share.
+fn limit(quota: Quota, redis: Option<&Redis>) -> Result<LimitLayer, String> {
+    let limit = LimitLayer::new(quota).name("protected").by_peer_ip();
+    let limit = match redis {
+        Some(redis) => limit.redis(redis.clone()),
+        None => limit,
+    };
+    let checked = limit.try_validate();
+    checked.map_err(|e| format!("LIMIT and LIMIT_PERIOD_MS: {e}"))?;
+    Ok(limit)
+}
+
 async fn serve() -> Result<(), String> {
     let settings = Settings::from_env()?;
     let redis_url = settings.redis_url.as_deref();
     let redis = redis_url.map(Redis::open).transpose();
     let redis = redis.map_err(|e| format!("REDIS_URL: {e}"))?;
     let cache = cache(redis.as_ref())?;
+    let limit = limit(settings.quota, redis.as_ref())?;
 
     let listener = TcpListener::bind(settings.listen)
         .await
@@ -177,7 +198,9 @@ async fn serve() -> Result<(), String> {
     introduction::introduce(address, connected);
 
     let (stopping, stopped) = oneshot::channel();
-    let server = axum::serve(listener, router(app)).with_graceful_shutdown(async {
+    // The limit asks from where a connection comes, and a plain `Router` does not tell.
+    let service = router(app, limit).into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(async {
         asked_to_stop().await;
         let _ = stopping.send(());
     });

@@ -4,6 +4,8 @@ use std::env;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use larder::Quota;
+
 use crate::webhooks::Secret;
 
 /// The settings, checked: a service that cannot do what it was told says so and does not start.
@@ -12,6 +14,8 @@ pub(crate) struct Settings {
     pub(crate) redis_url: Option<String>,
     pub(crate) origin_delay: Duration,
     pub(crate) webhook_secret: Secret,
+    /// Of `/protected`, for each address.
+    pub(crate) quota: Quota,
 }
 
 impl Settings {
@@ -19,6 +23,15 @@ impl Settings {
         let listen = variable("LISTEN", "127.0.0.1:3000");
         let delay = variable("ORIGIN_DELAY_MS", "50");
         let redis_url = variable("REDIS_URL", "");
+        let limit = variable("LIMIT", "120");
+        let count = limit
+            .parse()
+            .map_err(|_| format!("LIMIT is a whole number, not `{limit}`"))?;
+        let period = variable("LIMIT_PERIOD_MS", "60000");
+        let period = period
+            .parse()
+            .map(Duration::from_millis)
+            .map_err(|_| format!("LIMIT_PERIOD_MS is a whole number, not `{period}`"))?;
         Ok(Self {
             listen: listen
                 .parse()
@@ -29,6 +42,7 @@ impl Settings {
                 .map(Duration::from_millis)
                 .map_err(|_| format!("ORIGIN_DELAY_MS is a whole number, not `{delay}`"))?,
             webhook_secret: Secret::new(&variable("WEBHOOK_SECRET", "")),
+            quota: Quota::new(count, period),
         })
     }
 }

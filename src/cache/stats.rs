@@ -1,8 +1,6 @@
 //! What the cache did, counted.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-
+use crate::counters;
 use crate::policy::decision::{Decision, Reason};
 #[cfg(feature = "redis")]
 pub use crate::store::shared::SharedStats;
@@ -58,57 +56,14 @@ pub(crate) enum Counted {
     Encoding,
 }
 
-const KINDS: usize = 9;
-/// The first threads of a process have a stripe each, the others share the rest.
-const STRIPES: usize = 64;
-const OWNED: usize = 48;
-
-/// Counters that threads rarely share a cache line of.
-pub(crate) struct Counters {
-    stripes: Box<[Stripe]>,
-}
-
-impl Default for Counters {
-    fn default() -> Self {
-        let stripes = std::iter::repeat_with(Stripe::default).take(STRIPES);
-        Self {
-            stripes: stripes.collect(),
-        }
-    }
-}
-
+/// What is counted.
 #[derive(Default)]
-#[repr(align(128))]
-struct Stripe([AtomicU64; KINDS]);
-
-thread_local! {
-    static STRIPE: Cell<usize> = const { Cell::new(usize::MAX) };
-}
-
-#[inline]
-fn stripe() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    STRIPE.with(|mine| {
-        if mine.get() == usize::MAX {
-            let n = NEXT.fetch_add(1, Ordering::Relaxed);
-            let shared = OWNED + n % (STRIPES - OWNED);
-            mine.set(if n < OWNED { n } else { shared });
-        }
-        mine.get()
-    })
-}
+pub(crate) struct Counters(counters::Counters<9>);
 
 impl Counters {
     #[inline]
     pub(crate) fn count(&self, what: Counted) {
-        let mine = stripe();
-        let counter = &self.stripes[mine].0[what as usize];
-        if mine < OWNED {
-            // Nobody else writes here, and a locked instruction would cost a hit a few nanoseconds.
-            counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        } else {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
+        self.0.count(what as usize);
     }
 
     #[inline]
@@ -132,8 +87,7 @@ impl Counters {
     }
 
     pub(crate) fn total(&self, what: Counted) -> u64 {
-        let of = |stripe: &Stripe| stripe.0[what as usize].load(Ordering::Relaxed);
-        self.stripes.iter().map(of).sum()
+        self.0.total(what as usize)
     }
 
     /// The counts so far, and nothing of what is held.
@@ -150,22 +104,5 @@ impl Counters {
             encoded: self.total(Counted::Encoding),
             ..Stats::default()
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_is_lost_however_many_threads_count() {
-        const THREADS: usize = 2 * STRIPES;
-        let counters = Counters::default();
-        std::thread::scope(|scope| {
-            for _ in 0..THREADS {
-                scope.spawn(|| (0..1000).for_each(|_| counters.count(Counted::Hit)));
-            }
-        });
-        assert_eq!(counters.total(Counted::Hit), 1000 * THREADS as u64);
     }
 }

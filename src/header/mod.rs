@@ -17,6 +17,7 @@
 //! | [`date`] | `Date`, `Expires`, `Last-Modified`, … | RFC 9110 §5.6.7 |
 //! | [`entity_tag`] | `ETag`, `If-Match`, `If-None-Match` | RFC 9110 §8.8.3 |
 //! | [`list`] | comma-separated lists | RFC 9110 §5.6.1 |
+//! | [`rate_limit`] | `RateLimit`, `RateLimit-Policy`: written only | draft-ietf-httpapi-ratelimit-headers |
 //! | [`structured`] | structured dictionaries and lists | RFC 9651 |
 
 #[cfg(feature = "compress")]
@@ -25,6 +26,7 @@ pub(crate) mod cache_control;
 pub(crate) mod date;
 pub(crate) mod entity_tag;
 pub(crate) mod list;
+pub(crate) mod rate_limit;
 pub(crate) mod structured;
 pub(crate) mod targeted;
 pub(crate) mod vary;

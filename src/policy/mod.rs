@@ -4,6 +4,8 @@
 //! a bare `bool`: [`decision`] holds the reasons, which feed `Cache-Status`, `tracing`, the counters
 //! and the tests alike.
 
+pub(crate) mod bucket;
+pub(crate) mod client_address;
 pub(crate) mod decision;
 #[cfg(feature = "compress")]
 pub(crate) mod encoding;

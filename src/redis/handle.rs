@@ -263,6 +263,11 @@ impl Redis {
         }
     }
 
+    /// Whether both are the same handle.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.owner, &other.owner)
+    }
+
     /// What all keys of this handle begin with.
     pub(crate) fn prefix(&self) -> &str {
         &self.owner.0.settings.prefix

@@ -7,6 +7,7 @@
 mod support;
 
 mod changes;
+mod limits;
 mod nodes;
 mod outages;
 mod process;

@@ -5,8 +5,10 @@
 //! places carry which tag: it gives an invalidation its count and its memory back. It is never
 //! asked whether a response is valid; the clock says that.
 
+mod buckets;
 mod index;
 mod responses;
 
+pub(crate) use buckets::Buckets;
 pub(crate) use index::TagIndex;
 pub(crate) use responses::{largest_slot, Found, Insertion, Responses, Settings, Worth};

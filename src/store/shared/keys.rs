@@ -90,7 +90,7 @@ impl Keys {
 }
 
 /// In hexadecimal, in the braces that put names with the same bytes into one slot.
-fn in_braces(before: &str, bytes: &[u8]) -> Vec<u8> {
+pub(super) fn in_braces(before: &str, bytes: &[u8]) -> Vec<u8> {
     let hex = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
     let mut name = Vec::with_capacity(before.len() + 2 * bytes.len() + 2);
     name.extend(before.as_bytes());

@@ -28,6 +28,7 @@
 
 #[cfg(not(feature = "redis"))]
 mod absent;
+pub(crate) mod buckets;
 #[cfg(feature = "redis")]
 mod driver;
 #[cfg(feature = "redis")]

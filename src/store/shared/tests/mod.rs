@@ -4,10 +4,13 @@
 
 #[allow(clippy::duplicate_mod, reason = "integration tests use it too")]
 #[path = "../../../../tests/support/masters.rs"]
-mod masters;
+pub(super) mod masters;
 #[allow(clippy::duplicate_mod, reason = "integration tests use it too")]
 #[path = "../../../../tests/support/server.rs"]
-mod server;
+pub(super) mod server;
+#[allow(clippy::duplicate_mod, reason = "integration tests use it too")]
+#[path = "../../../../tests/support/watched.rs"]
+pub(super) mod watched;
 
 mod cluster;
 mod index;

@@ -1,0 +1,19 @@
+-- Changes buckets whatever they hold: gives back, charges, or lets nobody pass for a while.
+--
+-- KEYS  the buckets, in one slot
+-- ARGV  for each: what is added to its debt (negative: given back, but no more than makes it full), how large
+--       it may become by that, how large it is at least afterwards (microseconds), how long it is kept
+--       (milliseconds)
+-- Returns the debt of each, rounded down.
+
+local answer = {}
+for i, key in ipairs(KEYS) do
+  local change, most, least = tonumber(ARGV[4 * i - 3]), tonumber(ARGV[4 * i - 2]), tonumber(ARGV[4 * i - 1])
+  local debt, back = debt_of(call('GET', key))
+  local after = debt + change
+  if change > 0 then after = math.max(math.min(after, most), debt) end
+  after = math.max(after, least)
+  if back or after ~= debt then keep(key, after, ARGV[4 * i]) end
+  answer[i] = after
+end
+return answer

@@ -1,0 +1,344 @@
+//! The handle: who asks Redis, who waits for another's call, and who need not ask.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::denied::{duration, Denied};
+use super::lines::{Lines, Place};
+use super::policy::{Answer, Ask, Leasing};
+use super::prepaid::{Prepaid, Turn};
+use super::pump::{Leading, Pump, Waiting};
+use super::scripts::{self, Adjustment, Run};
+use super::{groups, Change, Charge, Policy, Taken, Unavailable};
+use crate::redis::Redis;
+use crate::store::shared::keys::in_braces;
+
+/// The name of a bucket in Redis.
+pub(super) type Key = Arc<[u8]>;
+
+/// The buckets behind one Redis handle. A clone asks for the same ones, in the same lines.
+#[derive(Clone)]
+pub(crate) struct SharedBuckets {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) redis: Redis,
+    /// What all names begin with.
+    prefix: String,
+    pub(super) lines: Lines,
+    pub(super) denied: Denied,
+    pub(super) prepaid: Prepaid,
+}
+
+/// The buckets behind each handle that is in use.
+static KNOWN: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
+
+impl SharedBuckets {
+    /// The ones behind this handle, whoever asked for them before: what they know is one.
+    pub(crate) fn new(redis: Redis) -> Self {
+        let mut known = KNOWN.lock();
+        known.retain(|inner| inner.strong_count() > 0);
+        let mut known_here = known.iter().filter_map(Weak::upgrade);
+        if let Some(inner) = known_here.find(|inner| inner.redis.is_same(&redis)) {
+            return Self { inner };
+        }
+        let inner = Arc::new(Inner {
+            prefix: format!("{}:b:", redis.prefix()),
+            redis,
+            lines: Lines::default(),
+            denied: Denied::default(),
+            prepaid: Prepaid::default(),
+        });
+        known.push(Arc::downgrade(&inner));
+        Self { inner }
+    }
+
+    /// Whether both ask for the same buckets, so that one call can.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    /// Takes all charges or none. Those of one principal must stand together, and a principal that
+    /// many share (everybody, an upstream) last: what is taken from it is rarely given back then.
+    pub(crate) async fn take(&self, charges: &[Charge<'_>]) -> Result<Taken, Unavailable> {
+        let limit = self.inner.redis.deadline();
+        match charges {
+            [charge] if charge.cost > 0 => {
+                let Charge {
+                    principal,
+                    policy,
+                    cost,
+                } = charge;
+                let key = self.inner.key(*principal, policy);
+                let (ask, lease) = (policy.ask(*cost), policy.lease());
+                let answer = self.inner.take_one(&key, ask, lease, limit).await?;
+                Ok(Taken {
+                    granted: answer.granted,
+                    debts: vec![duration(answer.debt)],
+                })
+            }
+            _ => groups::take(&self.inner, charges).await,
+        }
+    }
+
+    /// Takes the charge up to `times` times, as often as there is enough. How often, and the debt
+    /// afterwards.
+    pub(crate) async fn take_up_to(
+        &self,
+        charge: &Charge<'_>,
+        times: u64,
+    ) -> Result<(u64, Duration), Unavailable> {
+        let inner = &self.inner;
+        let key = inner.key(charge.principal, charge.policy);
+        let ask = charge.policy.ask(charge.cost);
+        let run = Run { ask, number: times };
+        let limit = inner.redis.deadline();
+        let (debt, granted) = scripts::batch(&inner.redis, &key, 0.0, &[run], limit).await?;
+        let granted = granted.first().copied().unwrap_or_default();
+        Ok((granted, duration(debt + ask.price * granted as f64)))
+    }
+
+    /// What [`take`](Self::take) would say, which takes nothing.
+    pub(crate) async fn peek(&self, charges: &[Charge<'_>]) -> Result<Taken, Unavailable> {
+        groups::peek(&self.inner, charges).await
+    }
+
+    /// Changes one bucket; its debt afterwards.
+    pub(crate) async fn adjust(
+        &self,
+        principal: u128,
+        policy: &Policy,
+        change: Change,
+    ) -> Result<Duration, Unavailable> {
+        let key = self.inner.key(principal, policy);
+        let adjustment = adjustment(policy, change);
+        self.inner.adjust(&key, adjustment).await.map(duration)
+    }
+
+    /// Gives back what was taken, in the background.
+    pub(crate) fn give_back(&self, principal: u128, policy: &Policy, tokens: u64) {
+        if tokens > 0 {
+            let key = self.inner.key(principal, policy);
+            self.inner.give_back(&key, policy.ask(tokens));
+        }
+    }
+
+    /// Gives back what was taken in advance: before a process ends.
+    pub(crate) async fn return_leases(&self) {
+        for (key, tokens, token) in self.inner.prepaid.all() {
+            let refund = refund(token.price * tokens as f64, token.kept);
+            let _ = self.inner.adjust(&key, refund).await;
+        }
+    }
+}
+
+pub(super) fn adjustment(policy: &Policy, change: Change) -> Adjustment {
+    let kept = policy.kept();
+    let (change, most, least) = match change {
+        Change::Refund(tokens) => return refund(policy.price(tokens), kept),
+        Change::Charge { tokens, beyond } => {
+            let most = policy.tolerance() + policy.price(beyond);
+            (policy.price(tokens), most, 0.0)
+        }
+        Change::Pause(time) => (0.0, 0.0, policy.tolerance() + time.as_secs_f64() * 1e6),
+    };
+    Adjustment {
+        change,
+        most,
+        least,
+        kept,
+    }
+}
+
+pub(super) fn refund(price: f64, kept: u64) -> Adjustment {
+    Adjustment {
+        change: -price,
+        most: 0.0,
+        least: 0.0,
+        kept,
+    }
+}
+
+impl Inner {
+    pub(super) fn key(&self, principal: u128, policy: &Policy) -> Key {
+        let mut name = in_braces(&self.prefix, &principal.to_be_bytes());
+        name.push(b':');
+        name.extend(policy.name().as_bytes());
+        name.into()
+    }
+
+    /// Takes what is asked of one bucket.
+    pub(super) async fn take_one(
+        self: &Arc<Self>,
+        key: &Key,
+        ask: Ask,
+        lease: Option<Leasing>,
+        limit: Duration,
+    ) -> Result<Answer, Unavailable> {
+        if let Some(lease) = &lease {
+            let held = self.prepaid.spend(key, lease.tokens(&ask), Instant::now());
+            if let Some(granted) = held {
+                return Ok(granted);
+            }
+        }
+        if let Some(refused) = self.denied.refusal(key, &ask) {
+            return Ok(refused);
+        }
+        let answered = match self.lines.join(key, ask, lease) {
+            Place::First => None,
+            Place::Second(answered) => {
+                Pump::start(self, key);
+                Some(answered)
+            }
+            Place::Behind(answered) => Some(answered),
+            // Redis is well, so this is no reason to do without it.
+            Place::Nowhere { ahead } => return Ok(ask.crowded_out(ahead, self.redis.deadline())),
+        };
+        let inner = self;
+        let answer = match answered {
+            None => {
+                let _line = Leading { inner, key };
+                self.call(key, ask, lease, limit).await?
+            }
+            Some(answered) => {
+                let waiting = Waiting {
+                    inner,
+                    key,
+                    ask,
+                    answered,
+                };
+                waiting.answer(limit).await?
+            }
+        };
+        self.denied.heard(key, answer);
+        Ok(answer)
+    }
+
+    /// The call of one who is first in line.
+    async fn call(
+        self: &Arc<Self>,
+        key: &Key,
+        ask: Ask,
+        lease: Option<Leasing>,
+        limit: Duration,
+    ) -> Result<Answer, Unavailable> {
+        let ahead = lease.and_then(|lease| self.ahead(key, &ask, lease));
+        let Some(ahead) = ahead else {
+            return scripts::one(&self.redis, key, ask, limit).await;
+        };
+        let runs = [Run { ask, number: 1 }, ahead];
+        let (debt, granted) = scripts::batch(&self.redis, key, 0.0, &runs, limit).await?;
+        let debt = debt + granted[0] as f64 * ask.price;
+        self.deposit(key, lease, granted[1], debt);
+        Ok(Answer {
+            granted: granted[0] > 0,
+            debt,
+        })
+    }
+
+    /// What is taken in advance beside what is asked for.
+    pub(super) fn ahead(self: &Arc<Self>, key: &Key, ask: &Ask, lease: Leasing) -> Option<Run> {
+        let (cost, now) = (lease.tokens(ask), Instant::now());
+        let wanted = self.prepaid.wanted(key, cost, &lease, now);
+        if wanted.is_new {
+            self.end_turns(key, lease.turn);
+        }
+        let run = Run {
+            ask: lease.token,
+            number: wanted.tokens,
+        };
+        (wanted.tokens > 0).then_some(run)
+    }
+
+    pub(super) fn deposit(&self, key: &Key, lease: Option<Leasing>, tokens: u64, debt: f64) {
+        if let (Some(lease), 1..) = (lease, tokens) {
+            let debt = debt + tokens as f64 * lease.token.price;
+            self.prepaid
+                .deposit(key, tokens, debt, lease.turn, Instant::now());
+        }
+    }
+
+    /// Has what is not spent go back, for as long as somebody asks.
+    fn end_turns(self: &Arc<Self>, key: &Key, turn: Duration) {
+        let turns = Turns {
+            inner: Arc::clone(self),
+            key: Key::clone(key),
+        };
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(turns.end(turn));
+        }
+    }
+
+    pub(super) async fn adjust(
+        &self,
+        key: &Key,
+        adjustment: Adjustment,
+    ) -> Result<f64, Unavailable> {
+        let limit = self.redis.deadline();
+        let debt = scripts::adjust(&self.redis, key, adjustment, limit).await;
+        match debt {
+            Ok(debt) => self.denied.changed(key, debt),
+            // It may have been carried out.
+            Err(_) => self.denied.forget(key),
+        }
+        debt
+    }
+
+    /// Gives back what was taken, in the background. If that fails there is too little for
+    /// somebody, never too much.
+    pub(super) fn give_back(self: &Arc<Self>, key: &Key, ask: Ask) {
+        if self.lines.spare(key, ask) {
+            return; // The next call in line does it.
+        }
+        let (inner, key) = (Arc::clone(self), Key::clone(key));
+        let refund = refund(ask.price, ask.kept);
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                let _ = inner.adjust(&key, refund).await;
+            });
+        }
+    }
+}
+
+/// Whoever ends the turns of one leased bucket. Gone, the bucket is not leased any more.
+struct Turns {
+    inner: Arc<Inner>,
+    key: Key,
+}
+
+impl Turns {
+    async fn end(self, turn: Duration) {
+        let Self { inner, key } = &self;
+        loop {
+            tokio::time::sleep(turn).await;
+            match inner.prepaid.turn(key, turn, Instant::now()) {
+                Turn::Next => {}
+                Turn::Last => return,
+                Turn::Return { tokens, token } => {
+                    let refund = refund(token.price * tokens as f64, token.kept);
+                    let _ = inner.adjust(key, refund).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Turns {
+    fn drop(&mut self) {
+        self.inner.prepaid.forget(&self.key);
+    }
+}
+
+impl fmt::Debug for SharedBuckets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedBuckets")
+            .field("redis", &self.inner.redis)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,62 @@
+//! Buckets in real servers.
+
+#![allow(clippy::print_stdout, reason = "figures are for whoever runs them")]
+
+mod leases;
+mod lines;
+mod masters;
+mod model;
+mod nodes;
+mod outages;
+mod takes;
+
+use std::time::Duration;
+
+use super::handle::SharedBuckets;
+use super::{Charge, Policy};
+use crate::policy::bucket::Quota;
+use crate::redis::Redis;
+use crate::store::shared::tests::server::Server;
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// How many steps a random test takes: more where `LARDER_STEPS` says so.
+fn steps(usually: usize) -> usize {
+    let told = std::env::var("LARDER_STEPS").ok();
+    told.and_then(|steps| steps.parse().ok()).unwrap_or(usually)
+}
+
+/// One process, connected.
+async fn node(url: &str) -> SharedBuckets {
+    let redis = Redis::builder(url).prefix("test").build().unwrap();
+    assert!(redis.connected(10 * SECOND).await, "{redis:?}");
+    SharedBuckets::new(redis)
+}
+
+/// So much an hour that nothing is refilled while a test runs.
+fn still(name: &str, capacity: u64) -> Policy {
+    Policy::new(name, &Quota::new(1, HOUR).capacity(capacity))
+}
+
+fn charge(principal: u128, policy: &Policy, cost: u64) -> Charge<'_> {
+    Charge {
+        principal,
+        policy,
+        cost,
+    }
+}
+
+/// How often a server was asked to run a script.
+fn calls(server: &Server) -> u64 {
+    let stats = server.cli(&["info", "commandstats"]);
+    let of = |name: &str| {
+        let line = stats.lines().find_map(|line| line.strip_prefix(name))?;
+        let calls = line.split(',').next()?;
+        calls.parse::<u64>().ok()
+    };
+    ["cmdstat_evalsha:calls=", "cmdstat_eval:calls="]
+        .iter()
+        .filter_map(|name| of(name))
+        .sum()
+}

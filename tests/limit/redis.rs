@@ -1,0 +1,495 @@
+//! Buckets that processes share, and what happens without their Redis.
+
+#[path = "../support/server.rs"]
+mod server;
+
+use std::time::Duration;
+
+use futures_util::future::FutureExt;
+use larder::limit::{Decision, Fallback};
+use larder::{LimitLayer, Limiter, Quota, Redis};
+use server::Server;
+
+use crate::support::Origin;
+use crate::{ask, from, passing};
+
+/// A limiter of its own, as a process has one.
+async fn node(server: &Server, quota: Quota, fallback: Fallback) -> Limiter {
+    let redis = Redis::open(server.url()).unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    let builder = Limiter::builder(quota).name("api").redis(redis);
+    builder.fallback(fallback).build().unwrap()
+}
+
+async fn admitted(limiter: &Limiter, times: usize) -> usize {
+    let mut admitted = 0;
+    for _ in 0..times {
+        admitted += usize::from(limiter.take("ada", 1).await.is_admitted());
+    }
+    admitted
+}
+
+#[tokio::test]
+async fn processes_share_their_buckets() {
+    let server = Server::start();
+    let quota = Quota::per_hour(10);
+    let local = Fallback::Local { share: 2 };
+    let (a, b) = (
+        node(&server, quota, local).await,
+        node(&server, quota, local).await,
+    );
+    assert_eq!(admitted(&a, 4).await, 4);
+    assert!(matches!(
+        b.take("ada", 1).await,
+        Decision::Admitted { left: 5, .. }
+    ));
+    assert_eq!(admitted(&b, 20).await, 5);
+    assert!(matches!(a.take("ada", 1).await, Decision::Refused { .. }));
+    assert_eq!(a.take("ada", 11).await, Decision::Never);
+    b.refund("ada", 3).await;
+    assert!(matches!(
+        a.peek("ada", 3).await,
+        Decision::Admitted { left: 0, .. }
+    ));
+    a.reserve("bob", 5).await.unwrap().settle(1).await;
+    assert!(matches!(
+        b.take("bob", 1).await,
+        Decision::Admitted { left: 8, .. }
+    ));
+}
+
+#[tokio::test]
+async fn a_layer_asks_redis_once_and_answers_as_without_it() {
+    let server = Server::start();
+    let layer = |redis: Redis| {
+        LimitLayer::new(Quota::per_hour(100))
+            .name("hour")
+            .by_peer_ip()
+            .redis(redis)
+            .and(Quota::per_minute(3))
+            .name("minute")
+    };
+    let redis = || Redis::open(server.url()).unwrap();
+    let (first, second) = (redis(), redis());
+    assert!(first.connected(Duration::from_secs(5)).await);
+    assert!(second.connected(Duration::from_secs(5)).await);
+    let (a, b) = (layer(first), layer(second));
+    let origin = Origin::counting();
+    let answer = ask(&a, &origin, from("192.0.2.1")).await;
+    assert_eq!(answer.field("ratelimit"), "\"minute\";r=2;t=20");
+    assert_eq!(passing(&b, &origin, 5, "192.0.2.1").await, 2);
+    let refused = ask(&a, &origin, from("192.0.2.1")).await;
+    assert_eq!(refused.status, 429);
+    assert!(refused.text().contains("[\"minute\"]"), "{refused:?}");
+    assert!(["19", "20"].contains(&&*refused.field("retry-after")));
+    assert_eq!(origin.calls(), 3);
+}
+
+#[tokio::test]
+async fn alone_a_process_goes_on_from_what_it_was_granted_and_grants_its_share() {
+    let mut server = Server::start();
+    let quota = Quota::per_hour(10);
+    let a = node(&server, quota, Fallback::Local { share: 2 }).await;
+    assert_eq!(admitted(&a, 3).await, 3);
+    server.kill();
+    // Its share is 5, of which 3 are gone.
+    assert_eq!(admitted(&a, 20).await, 2);
+    assert_eq!(a.stats().alone, 20);
+}
+
+#[tokio::test]
+async fn without_redis_a_limiter_opens_or_closes_where_it_is_set_to() {
+    let mut server = Server::start();
+    let open = node(&server, Quota::per_hour(1), Fallback::Open).await;
+    let redis = Redis::open(server.url()).unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    let closed = LimitLayer::new(Quota::per_hour(9))
+        .name("closed")
+        .by_peer_ip()
+        .redis(redis);
+    let closed = closed.fallback(Fallback::Closed);
+    let origin = Origin::counting();
+    assert_eq!(passing(&closed, &origin, 1, "192.0.2.1").await, 1);
+    server.kill();
+    assert_eq!(admitted(&open, 20).await, 20);
+    assert_eq!(open.stats().opened, 20);
+    let refused = ask(&closed, &origin, from("192.0.2.1")).await;
+    assert_eq!(refused.status, 503);
+    assert!(refused.text().contains("#temporary-reduced-capacity"));
+    let wait: u64 = refused.field("retry-after").parse().unwrap();
+    assert!((1..=3).contains(&wait));
+    assert_eq!(origin.calls(), 1);
+}
+
+#[tokio::test]
+async fn what_was_admitted_alone_is_charged_when_redis_is_back() {
+    let mut server = Server::start();
+    let quota = Quota::per_hour(10);
+    let a = node(&server, quota, Fallback::Local { share: 2 }).await;
+    server.kill();
+    assert_eq!(admitted(&a, 20).await, 5);
+    server.restart();
+    let b = node(&server, quota, Fallback::Closed).await;
+    let bucket = || async {
+        // Any decision that Redis answers will do.
+        let _ = a.take("bob", 1).await;
+        b.peek("ada", 1).await
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(10), async {
+        while !matches!(bucket().await, Decision::Admitted { left: 4, .. }) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    waited.await.expect("of 10, 5 are gone");
+}
+
+/// Once this is so, which `ask` may need to be asked more than once.
+async fn eventually<A: std::future::Future<Output = bool>>(ask: impl Fn() -> A) {
+    let asking = async {
+        while !ask().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let limit = Duration::from_secs(10);
+    tokio::time::timeout(limit, asking).await.expect("in time");
+}
+
+/// Whether Redis answers this limiter.
+async fn answers(limiter: &Limiter) -> bool {
+    let before = limiter.stats();
+    let _ = limiter.take("nobody", 0).await;
+    let after = limiter.stats();
+    (before.alone, before.opened, before.closed) == (after.alone, after.opened, after.closed)
+}
+
+#[tokio::test]
+async fn what_redis_never_charged_is_not_refunded_there() {
+    let mut server = Server::start();
+    let quota = Quota::per_hour(10);
+    let a = node(&server, quota, Fallback::Open).await;
+    server.kill();
+    let mut reserved = Vec::new();
+    for _ in 0..20 {
+        reserved.push(a.reserve("ada", 1).await.unwrap());
+    }
+    server.restart();
+    let b = node(&server, quota, Fallback::Closed).await;
+    assert_eq!(admitted(&b, 20).await, 10);
+    eventually(|| answers(&a)).await;
+    for reservation in reserved {
+        reservation.settle(0).await;
+    }
+    assert_eq!(admitted(&b, 20).await, 0);
+    assert_eq!(admitted(&a, 20).await, 0);
+}
+
+#[tokio::test]
+async fn what_an_answer_gives_back_is_not_refunded_where_it_was_never_charged() {
+    let mut server = Server::start();
+    let redis = Redis::open(server.url()).unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    let quota = Quota::per_hour(3);
+    let layer = LimitLayer::new(quota)
+        .name("api")
+        .by(|_| Ok(Some("ada".into())))
+        .redis(redis.clone())
+        .fallback(Fallback::Open)
+        .refund_when(|_| true);
+    let origin = Origin::counting();
+    let a = node(&server, quota, Fallback::Closed).await;
+    server.kill();
+    // The answers come when Redis is back.
+    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let held = {
+        let (gate, origin) = (gate.clone(), origin.clone());
+        tower::service_fn(move |request| {
+            let (gate, origin) = (gate.clone(), origin.clone());
+            async move {
+                let _ = gate.acquire().await;
+                tower::ServiceExt::oneshot(origin, request).await
+            }
+        })
+    };
+    let asked = tokio::spawn({
+        let layer = layer.clone();
+        async move { ask(&layer, &held, from("192.0.2.1")).await.status }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    server.restart();
+    eventually(|| answers(&a)).await;
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    assert_eq!(admitted(&a, 20).await, 3);
+    gate.add_permits(1);
+    assert_eq!(asked.await.unwrap(), 200);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    // One that does not remember the last refusal.
+    let b = node(&server, quota, Fallback::Closed).await;
+    assert_eq!(admitted(&b, 20).await, 0);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_limit_in_shadow() {
+    let server = Server::start();
+    let forever = Duration::from_secs(3600);
+    let redis = Redis::builder(server.url()).deadline(forever);
+    let redis = redis.build().unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    let quota = Quota::per_hour(10);
+    let shadow = Limiter::builder(quota).name("api").redis(redis);
+    let shadow = shadow.build().unwrap();
+    let layer = LimitLayer::new(quota)
+        .by(|_| Ok(Some("ada".into())))
+        .and(&shadow)
+        .shadow()
+        .cost(4)
+        .refund_when(|_| true);
+    let origin = Origin::counting();
+    assert_eq!(ask(&layer, &origin, from("192.0.2.1")).await.status, 200);
+    let counted = || async { shadow.stats().shadow_admitted > 0 };
+    eventually(counted).await;
+    server.freeze();
+    let asking = ask(&layer, &origin, from("192.0.2.1"));
+    let answer = tokio::time::timeout(Duration::from_secs(10), asking);
+    assert_eq!(answer.await.expect("nobody waits").status, 200);
+    assert_eq!(shadow.stats().shadow_admitted, 1);
+    server.thaw();
+    eventually(|| async { shadow.stats().shadow_admitted == 2 }).await;
+    // Settled as well, each of them.
+    eventually(|| async {
+        matches!(
+            shadow.peek("ada", 0).await,
+            Decision::Admitted { left: 10, .. }
+        )
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_block_holds_everywhere_however_long_it_is() {
+    let server = Server::start();
+    let quota = Quota::per_minute(10);
+    let a = node(&server, quota, Fallback::Closed).await;
+    let b = node(&server, quota, Fallback::Closed).await;
+    let year = Duration::from_secs(366 * 86_400);
+    for time in [Duration::MAX, 40 * year, 20 * year, year] {
+        let key = format!("{time:?}");
+        a.block(&key, time).await;
+        let said = b.take(&key, 1).await;
+        assert!(
+            matches!(said, Decision::Refused { .. }),
+            "{time:?}: {said:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_block_that_redis_did_not_hear_of_holds_here_and_is_pushed_when_it_is_back() {
+    let mut server = Server::start();
+    let quota = Quota::per_minute(10);
+    for fallback in [Fallback::Open, Fallback::Local { share: 1 }] {
+        let a = node(&server, quota, fallback).await;
+        server.kill();
+        eventually(|| async { !answers(&a).await }).await;
+        a.block("mallory", Duration::from_secs(3600)).await;
+        assert!(!a.take("mallory", 1).await.is_admitted(), "{fallback:?}");
+        server.restart();
+        let b = node(&server, quota, Fallback::Closed).await;
+        assert!(b.peek("mallory", 1).await.is_admitted());
+        eventually(|| async {
+            assert!(!a.take("mallory", 1).await.is_admitted(), "{fallback:?}");
+            !b.peek("mallory", 1).await.is_admitted()
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_penalty_that_redis_did_not_hear_of_is_charged_when_it_is_back() {
+    let mut server = Server::start();
+    let quota = Quota::per_hour(10);
+    let a = node(&server, quota, Fallback::Closed).await;
+    server.kill();
+    eventually(|| async { !answers(&a).await }).await;
+    a.charge("ada", 15).await;
+    a.charge("bob", 15).await;
+    a.refund("bob", 10).await;
+    server.restart();
+    let b = node(&server, quota, Fallback::Closed).await;
+    eventually(|| async {
+        let _ = a.take("eve", 1).await;
+        !b.peek("ada", 1).await.is_admitted()
+    })
+    .await;
+    eventually(|| async { matches!(b.peek("bob", 5).await, Decision::Admitted { left: 0, .. }) })
+        .await;
+}
+
+#[tokio::test]
+async fn a_crowd_at_one_key_does_not_open_a_limiter_while_redis_is_well() {
+    let server = Server::start();
+    let quota = Quota::per_hour(10);
+    let limiter = node(&server, quota, Fallback::Open).await;
+    let crowd = (0..3_000).map(|_| limiter.take("ada", 1));
+    let told = futures_util::future::join_all(crowd).await;
+    // Those in the middle of the crowd, or behind it: none may find it open.
+    assert!(told.iter().skip(1_100).all(|told| !told.is_admitted()));
+    let stats = limiter.stats();
+    assert_eq!(stats.admitted - stats.opened, 10);
+}
+
+#[tokio::test]
+async fn too_many_calls_to_redis_do_not_open_a_limiter() {
+    let server = Server::start();
+    let redis = Redis::builder(server.url()).in_flight(1).build().unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    let builder = Limiter::builder(Quota::per_hour(1)).name("api");
+    let builder = builder.redis(redis).fallback(Fallback::Open);
+    let limiter = builder.build().unwrap();
+    let crowd = (0..50).map(|n| limiter.take(n.to_string(), 1));
+    let told = futures_util::future::join_all(crowd).await;
+    let refused = |told: &&Decision| matches!(told, Decision::Refused { .. });
+    assert!(told.iter().filter(refused).count() > 40, "{told:?}");
+    assert_eq!(limiter.stats().opened, 0);
+}
+
+#[tokio::test]
+async fn capped_leases_tell_what_their_bucket_holds() {
+    let server = Server::start();
+    let redis = Redis::open(server.url()).unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    let builder = Limiter::builder(Quota::per_hour(10)).name("api");
+    // Two for each of four processes are left in the bucket.
+    let limiter = builder.redis(redis).capped_leases(4, 0.8).build().unwrap();
+    let told = limiter.take("ada", 1).await;
+    assert!(
+        matches!(told, Decision::Admitted { left: 1, .. }),
+        "{told:?}"
+    );
+    let told = limiter.take("ada", 1).await;
+    assert!(
+        matches!(told, Decision::Admitted { left: 0, .. }),
+        "{told:?}"
+    );
+    let told = limiter.take("ada", 1).await;
+    let Decision::Refused { wait } = told else {
+        panic!("{told:?}");
+    };
+    assert!(
+        wait.abs_diff(Duration::from_secs(360)) < Duration::from_secs(30),
+        "{wait:?}"
+    );
+    assert!(matches!(
+        limiter.peek("ada", 2).await,
+        Decision::Refused { .. }
+    ));
+    assert_eq!(limiter.take("bob", 3).await, Decision::Never);
+    assert_eq!(limiter.peek("bob", 3).await, Decision::Never);
+}
+
+#[tokio::test]
+async fn a_first_one_who_is_not_polled_keeps_nobody_from_an_answer() {
+    let server = Server::start();
+    let quota = Quota::per_hour(10);
+    let limiter = node(&server, quota, Fallback::Open).await;
+    let mut first = Box::pin(limiter.take("ada", 1));
+    assert!((&mut first).now_or_never().is_none());
+    let others = admitted(&limiter, 20).await;
+    let all = others + usize::from(first.await.is_admitted());
+    assert_eq!(all, 10, "its call may come before or after");
+    assert_eq!(limiter.stats().opened, 0);
+}
+
+/// How often the server was asked to run a script.
+fn calls(server: &Server) -> u64 {
+    let stats = server.cli(&["info", "commandstats"]);
+    let scripts = stats
+        .lines()
+        .filter(|line| line.starts_with("cmdstat_eval"));
+    let calls = scripts.filter_map(|line| line.split(['=', ',']).nth(1)?.parse::<u64>().ok());
+    calls.sum()
+}
+
+#[tokio::test]
+async fn a_refusal_of_several_quotas_that_is_known_is_not_asked_again() {
+    let server = Server::start();
+    let redis = Redis::open(server.url()).unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    let layer = LimitLayer::new(Quota::per_hour(1))
+        .name("hour")
+        .by_peer_ip()
+        .redis(redis)
+        .and(Quota::per_hour(100))
+        .name("more")
+        .and(Quota::per_hour(50))
+        .name("all")
+        .by_everyone();
+    let origin = Origin::counting();
+    assert_eq!(passing(&layer, &origin, 3, "192.0.2.1").await, 1);
+    let before = calls(&server);
+    for _ in 0..50 {
+        let refused = ask(&layer.clone().tell_all(), &origin, from("192.0.2.1")).await;
+        assert_eq!(refused.field("retry-after"), "3600");
+        assert!(
+            refused.field("ratelimit").contains("\"more\";r=98"),
+            "{refused:?}"
+        );
+        assert!(
+            refused.field("ratelimit").contains("\"all\";r=48"),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(calls(&server), before);
+    assert_eq!(passing(&layer, &origin, 1, "192.0.2.2").await, 1);
+}
+
+#[tokio::test]
+async fn what_was_not_asked_is_not_told_to_refuse() {
+    let server = Server::start();
+    let local = Limiter::new(Quota::per_hour(1));
+    let shared = node(&server, Quota::per_hour(4), Fallback::Local { share: 8 }).await;
+    assert!(local.take("ada", 1).await.is_admitted());
+    let both = |cost| [(&local, "ada".into(), 1), (&shared, "ada".into(), cost)];
+    let told = Limiter::take_all(&both(2)).await;
+    assert!(matches!(told[0], Decision::Refused { .. }), "{told:?}");
+    assert!(told[1].is_admitted(), "{told:?}");
+    let told = Limiter::take_all(&both(5)).await;
+    assert_eq!(told[1], Decision::Never);
+    server.freeze();
+    let told = shared.peek("ada", 2).await;
+    assert!(matches!(told, Decision::Refused { .. }), "{told:?}");
+    server.thaw();
+}
+
+#[tokio::test]
+async fn limiters_of_one_redis_are_asked_in_one_trip() {
+    let server = Server::start();
+    let redis = Redis::open(server.url()).unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    let limiter = |name: &'static str, quota| {
+        let builder = Limiter::builder(quota).name(name).redis(redis.clone());
+        builder.fallback(Fallback::Closed).build().unwrap()
+    };
+    let (hour, minute) = (
+        limiter("hour", Quota::per_hour(9)),
+        limiter("minute", Quota::per_minute(5)),
+    );
+    let both = |cost| [(&hour, "ada".into(), cost), (&minute, "ada".into(), cost)];
+    let told = Limiter::take_all(&both(3)).await;
+    assert!(told.iter().all(Decision::is_admitted), "{told:?}");
+    let before = calls(&server);
+    let told = Limiter::take_all(&both(4)).await;
+    assert!(matches!(told[1], Decision::Refused { .. }), "{told:?}");
+    assert_eq!(calls(&server), before + 1);
+    assert!(hour.take("ada", 6).await.is_admitted(), "nothing was taken");
+    // Of one bucket, whoever asks for it, the sum is asked for.
+    let same = limiter("minute", Quota::per_minute(5));
+    let told = Limiter::take_all(&[(&same, "bob".into(), 3), (&minute, "bob".into(), 3)]).await;
+    assert_eq!(told, [Decision::Never, Decision::Never]);
+    let told = Limiter::take_all(&[(&same, "bob".into(), 2), (&minute, "bob".into(), 3)]).await;
+    assert!(told.iter().all(Decision::is_admitted), "{told:?}");
+    let told = Limiter::take_all(&[(&same, "bob".into(), 1), (&minute, "bob".into(), 1)]).await;
+    let told_wait = told
+        .iter()
+        .all(|told| matches!(told, Decision::Refused { wait } if *wait > Duration::from_secs(20)));
+    assert!(told_wait, "{told:?}");
+}
