@@ -85,7 +85,7 @@ fn cache_layer(cache: &Cache, profile: Profile) -> CacheLayer {
     let layer = cache.layer().codings([]);
     match profile {
         Profile::Safe => layer,
-        Profile::Rfc9111 => layer.ignore_cookies(["*"]),
+        Profile::Rfc9111 => layer.profile(larder::Profile::Rfc9111),
     }
 }
 
