@@ -327,8 +327,14 @@ async fn a_penalty_that_redis_did_not_hear_of_is_charged_when_it_is_back() {
 #[tokio::test]
 async fn a_crowd_at_one_key_does_not_open_a_limiter_while_redis_is_well() {
     let server = Server::start();
-    let quota = Quota::per_hour(10);
-    let limiter = node(&server, quota, Fallback::Open).await;
+    // So long that polling the crowd does not take it.
+    let redis = Redis::builder(server.url()).deadline(Duration::from_secs(60));
+    let redis = redis.build().unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    let builder = Limiter::builder(Quota::per_hour(10))
+        .name("api")
+        .redis(redis);
+    let limiter = builder.fallback(Fallback::Open).build().unwrap();
     let crowd = (0..3_000).map(|_| limiter.take("ada", 1));
     let told = futures_util::future::join_all(crowd).await;
     // Those in the middle of the crowd, or behind it: none may find it open.
