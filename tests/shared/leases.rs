@@ -8,7 +8,7 @@ use crate::drive::spawn;
 use crate::nodes::*;
 use crate::support::*;
 
-const CALL: Duration = Duration::from_millis(50);
+const CALL: Duration = Duration::from_millis(30);
 
 fn one_for_all(cache: &Cache) -> CacheLayer {
     layer(cache).collapse_processes(true)
