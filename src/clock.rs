@@ -105,7 +105,6 @@ impl Elapsed {
 /// not moved by a [`ManualClock`].
 #[cfg(feature = "redis")]
 #[derive(Debug)]
-#[allow(dead_code, reason = "the cache does not use the shared tier yet")]
 pub(crate) struct Stopwatch {
     started: Instant,
     elapsed: Elapsed,

@@ -101,7 +101,7 @@ impl Call {
         if let Some(validated) = answered {
             return Ok(self.confirmed(validated, parts, filing, tags_complete, request_time));
         }
-        if method == Method::HEAD {
+        if method == Method::HEAD && core.route.is_rfc9111() {
             let filing = filing.clone();
             self.hear_of_content(&parts, filing, tags_complete, request_time)
                 .await;

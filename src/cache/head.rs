@@ -22,7 +22,7 @@ impl Call {
         tags_complete: bool,
         request_time: Timestamp,
     ) {
-        if !self.core.route.is_rfc9111() || said.status != StatusCode::OK {
+        if said.status != StatusCode::OK {
             return;
         }
         // What one client is told, who has credentials or wants nothing stored, is nobody else's.

@@ -203,9 +203,7 @@ impl Validated {
             asked.put_to(profile, request);
         }
     }
-}
 
-impl Validated {
     /// Whether a 304 with these fields answers the question about it; otherwise its client has it as it is.
     pub(super) fn is_answered_by(&self, not_modified: &HeaderMap, request: &HeaderMap) -> bool {
         let about = asked(&self.0).map(|asked| asked.confirmed_by(not_modified));

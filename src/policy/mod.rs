@@ -14,7 +14,6 @@ pub(crate) mod groups;
 pub(crate) mod invalidation;
 pub(crate) mod key;
 #[cfg(feature = "compress")]
-#[allow(dead_code, reason = "the rooms that use it follow")]
 pub(crate) mod negotiation;
 pub(crate) mod part;
 pub(crate) mod precondition;

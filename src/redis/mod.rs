@@ -55,11 +55,13 @@ pub use builder::RedisBuilder;
 pub use handle::Redis;
 pub use health::RedisHealth;
 
-#[allow(unused_imports, reason = "for the shared tier")]
 pub(crate) use {
-    call::{Fresh, NoAnswer, Request, Script},
+    call::{Fresh, NoAnswer, Script},
     listen::Event,
 };
+
+#[cfg(test)]
+use call::Request;
 
 #[cfg(test)]
 mod tests;
