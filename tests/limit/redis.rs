@@ -1,17 +1,13 @@
 //! Buckets that processes share, and what happens without their Redis.
 
-#[path = "../support/server.rs"]
-mod server;
-
 use std::time::Duration;
 
+use crate::server::Server;
+use crate::support::Origin;
+use crate::{ask, from, passing};
 use futures_util::future::FutureExt;
 use larder::limit::{Decision, Fallback};
 use larder::{LimitLayer, Limiter, Quota, Redis};
-use server::Server;
-
-use crate::support::Origin;
-use crate::{ask, from, passing};
 
 /// Long enough for a busy machine: what anybody is told does not depend on when.
 const LONG: Duration = Duration::from_secs(60);
