@@ -83,7 +83,8 @@ pub(crate) fn freshened(
     // Without `Date` it was made when it came, not when the stored one was.
     stored.remove(header::DATE);
     let updates = |name: &&HeaderName| match **name {
-        header::CONTENT_LENGTH | header::CONTENT_RANGE => false,
+        header::CONTENT_LENGTH => false,
+        header::CONTENT_RANGE => profile == Profile::Rfc9111,
         // The same tag but perhaps for its strength; and bytes that had none are not what a tag of now names.
         header::ETAG => false,
         header::VARY => false,

@@ -145,14 +145,15 @@ fn refused_by_the_ruling(ruling: &CacheControl, exchange: &Exchange<'_>) -> Resu
 
 /// Fields that make a response one of a kind, or a stream.
 fn refused_by_fields(profile: Profile, headers: &HeaderMap) -> Result<(), Reason> {
-    if headers.contains_key(header::TRAILER) {
-        return Err(Reason::Trailers);
-    }
     if is_stream(headers) {
         return Err(Reason::EventStream);
     }
     if profile == Profile::Rfc9111 {
         return Ok(());
+    }
+    // Whether they come is known at the end; those that do are not stored in any profile.
+    if headers.contains_key(header::TRAILER) {
+        return Err(Reason::Trailers);
     }
     if headers.contains_key(header::SET_COOKIE) {
         return Err(Reason::SetCookie);
