@@ -20,6 +20,7 @@
 /// | stale, when the service fails | where the response or the route says so | the same, and for a day where neither speaks, the response was fresh once and is no 5xx |
 /// | `max-stale` of a request | within the windows for stale answers | the same, those of the line above included |
 /// | a 304 (§3.2) | replaces fields but `Content-Length`, `Content-Encoding`, `Content-Range`, `ETag` | replaces `Content-Encoding` and `Content-Range` too |
+/// | an `ETag` that is no entity tag | asks nothing | asks as it is |
 /// | 200 to `HEAD`, and a stored answer to `GET` | changes nothing | freshens it where it is about the same content, else removes it (§4.3.5) |
 /// | 200 to `POST` whose `Content-Location` is its target, with an explicit lifetime | not stored | in memory: stored for `GET`, where nothing was invalidated meanwhile (RFC 9110 §9.3.3) |
 /// | `Cache-Groups`, `Cache-Group-Invalidation` (RFC 9875) | mean nothing | an answer to an unsafe method invalidates groups of its origin |

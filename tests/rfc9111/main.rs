@@ -8,7 +8,10 @@ mod layer;
 mod posted;
 mod profiles;
 mod rows;
-#[allow(dead_code, reason = "each runner uses the part of the language it needs")]
+#[allow(
+    dead_code,
+    reason = "each runner uses the part of the language it needs"
+)]
 mod script;
 #[path = "../support/mod.rs"]
 mod support;
