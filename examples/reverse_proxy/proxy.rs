@@ -1,29 +1,24 @@
 //! One request through the proxy: received, answered by the cache or by what is behind it, logged.
 
 use std::convert::Infallible;
-use std::io::Write;
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
-use hyper::header::{
-    HeaderMap, HeaderName, HeaderValue, CONTENT_LENGTH, COOKIE, HOST, MAX_FORWARDS, UPGRADE,
-};
+use hyper::header::{HeaderMap, HeaderValue, COOKIE, HOST, MAX_FORWARDS, UPGRADE};
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
-use larder::{cache, CacheLayer, CacheService};
+use larder::{cache, Cache, CacheLayer, CacheService, Profile};
 use tower::{Layer, ServiceExt};
 
 use crate::informational::{self, Interim};
 use crate::origin::{self, append_via, Origin};
 use crate::problem::Problem;
-use crate::{hop_by_hop, upgrade};
+use crate::{access_log, hop_by_hop, upgrade};
 
 /// Content from the cache or through it, or the proxy's own.
 pub(crate) type Body = Either<cache::ResponseBody<origin::Body>, Full<Bytes>>;
-
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 #[derive(Clone)]
 pub(crate) struct Proxy {
@@ -32,9 +27,14 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    pub(crate) fn new(cache: &CacheLayer, authority: Authority, origin: Origin) -> Self {
+    pub(crate) fn new(
+        cache: &Cache,
+        profile: Profile,
+        authority: Authority,
+        origin: Origin,
+    ) -> Self {
         Self {
-            cached: cache.layer(origin),
+            cached: cache_layer(cache, profile).layer(origin),
             authority,
         }
     }
@@ -55,7 +55,7 @@ impl Proxy {
             let extensions = response.extensions_mut();
             extensions.get_or_insert_with(|| ReasonPhrase::from_static(b""));
         }
-        log(&asked, &response);
+        access_log::tell(&asked, &response);
         Ok(response)
     }
 
@@ -80,6 +80,12 @@ impl Proxy {
         }
         response
     }
+}
+
+/// What is cached, and how. There are no routes: responses say themselves how long they are fresh.
+/// Codings are the origin's, stored as they came.
+fn cache_layer(cache: &Cache, profile: Profile) -> CacheLayer {
+    cache.layer().codings([]).profile(profile)
 }
 
 /// Makes of a request what may be looked up and forwarded, or refuses it.
@@ -171,17 +177,4 @@ fn count_forwards(request: &mut Request<Incoming>) -> Result<(), Problem> {
         }
         None => Err(Problem::not_implemented("the origin was not to be asked")),
     }
-}
-
-/// One line: method, target, status, length, and what the cache did.
-fn log<B>(asked: &str, response: &Response<B>) {
-    // The last line of a field is the nearest: origins may have caches of their own (RFC 9211 §2).
-    let field = |name: HeaderName| {
-        let value = response.headers().get_all(name).iter().next_back();
-        value.and_then(|value| value.to_str().ok()).unwrap_or("-")
-    };
-    let status = response.status().as_u16();
-    let (length, cache) = (field(CONTENT_LENGTH), field(CACHE_STATUS));
-    // Whoever read the log may have gone, and answers go on.
-    let _ = writeln!(std::io::stdout(), "{asked} {status} {length} {cache}");
 }
