@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper::http::uri::{Authority, Scheme, Uri};
+use larder::Profile;
 
 pub(crate) const USAGE: &str = "\
 usage: reverse_proxy --origin http://HOST:PORT [option ..]
@@ -21,15 +22,6 @@ pub(crate) struct Flags {
     pub(crate) redis: Option<String>,
     pub(crate) profile: Profile,
     pub(crate) timeout: Duration,
-}
-
-/// How much the cache dares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Profile {
-    /// What is safe for an origin that never thought of caches.
-    Safe,
-    /// What is allowed for one that knows RFC 9111.
-    Rfc9111,
 }
 
 /// Why the program does not start.

@@ -233,7 +233,7 @@ pub(crate) fn worth(shared: &Shared, stored: &StoredResponse, now: Timestamp) ->
         Worth::Answers
     } else if now < times.fresh_until.plus(times.stale_if_error) {
         Worth::StandsIn
-    } else if Asked::of(|name| stored.field(name)).is_some() {
+    } else if Asked::of(Profile::Safe, |name| stored.field(name)).is_some() {
         Worth::Question
     } else {
         Worth::Nothing

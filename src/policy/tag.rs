@@ -77,7 +77,7 @@ impl TagHash {
 }
 
 /// One spelling for all that mean the same host: a key may tell them apart, a purge must not.
-fn canonical_host(host: &[u8]) -> Vec<u8> {
+pub(crate) fn canonical_host(host: &[u8]) -> Vec<u8> {
     let without_port = [&b":80"[..], b":443"]
         .iter()
         .find_map(|port| host.strip_suffix(*port));

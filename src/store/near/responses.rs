@@ -1,5 +1,6 @@
 //! Stored responses in memory, bounded in bytes.
 
+use std::cmp::Reverse;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -198,6 +199,8 @@ impl Responses {
         if kept.len() > self.variants {
             return Insertion::TooManyVariants;
         }
+        // Where several are selected, the most recent one answers (RFC 9111 §4).
+        kept.sort_by_key(|stored| Reverse(stored.times().born));
         kept.append(&mut askable);
         kept.truncate(self.variants);
         if stored.weight() > self.slot {
