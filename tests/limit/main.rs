@@ -1,5 +1,7 @@
 //! May this caller pass? The limiter by itself, and the layer through the tower interface.
 
+#[path = "../support/log.rs"]
+mod log;
 #[path = "../support/mod.rs"]
 mod support;
 
