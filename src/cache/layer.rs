@@ -196,6 +196,15 @@ impl<K> CacheLayer<K> {
         self
     }
 
+    /// Lets a response say, by `No-Vary-Search`, which parameters of the query it does not depend on
+    /// (draft-ietf-httpbis-no-vary-search): while it is fresh it answers every query that means the same,
+    /// with `detail=no-vary-search`. What is malformed says nothing. An invalidation by any of these URIs,
+    /// or by the path, reaches them all. Default: off, and on in [`Profile::Rfc9111`].
+    pub fn no_vary_search(mut self) -> Self {
+        self.route.no_vary_search = true;
+        self
+    }
+
     /// Cookies that do not change the answer, by name; a `*` at the end stands for any ending. A
     /// request with any other cookie bypasses the cache. Default: none.
     pub fn ignore_cookies<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {

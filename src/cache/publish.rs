@@ -9,6 +9,7 @@ use http::{response, StatusCode};
 use super::collapse::{Leader, Outcome, PumpOffer};
 use super::core::Core;
 use super::core::Shared;
+use super::search;
 use super::stats::Counted;
 use crate::clock::Timestamp;
 use crate::policy::decision::Reason;
@@ -64,6 +65,9 @@ impl Filing {
         if self.core.route.is_rfc9111() {
             let host = tag::host_of(&self.key);
             tags.extend(groups::of_response(host, &response.headers));
+        }
+        if self.core.route.heeds_no_vary_search() {
+            tags.extend(search::tags(&self.key, &response.headers));
         }
         let explicit = &mut tags[self.implicit..];
         explicit.sort_unstable();
@@ -213,6 +217,9 @@ fn store(
             }
             // Parts are looked for near alone.
             let is_part = stored.status() == StatusCode::PARTIAL_CONTENT;
+            if filing.core.route.heeds_no_vary_search() {
+                shared.searches.note(shared, &stored, filing.place);
+            }
             if let Some(tier) = shared.tier().filter(|_| !is_part) {
                 tier.store(&stored, filing.place, now, lease);
             }

@@ -55,6 +55,8 @@ pub(crate) struct Route {
     pub(crate) client: Option<ClientCache>,
     pub(crate) narrow: bool,
     pub(crate) ignore_client_directives: bool,
+    /// Whether responses may say which queries mean the same; those of the rfc9111 profile may.
+    pub(crate) no_vary_search: bool,
     pub(crate) cache_status: bool,
     pub(crate) skip_if: Vec<RequestTest>,
     pub(crate) store_if: Vec<ResponseTest>,
@@ -136,6 +138,7 @@ impl Route {
             client: None,
             narrow: false,
             ignore_client_directives: false,
+            no_vary_search: false,
             cache_status: true,
             skip_if: Vec::new(),
             store_if: Vec::new(),
@@ -158,6 +161,10 @@ impl Route {
 
     pub(crate) fn is_rfc9111(&self) -> bool {
         self.rules.profile == Profile::Rfc9111
+    }
+
+    pub(crate) fn heeds_no_vary_search(&self) -> bool {
+        self.no_vary_search || self.is_rfc9111()
     }
 
     /// Whether nothing tells what credentials mean for an answer.

@@ -24,6 +24,7 @@
 /// | 200 to `HEAD`, and a stored answer to `GET` | changes nothing | freshens it where it is about the same content, else removes it (§4.3.5) |
 /// | 200 to `POST` whose `Content-Location` is its target, with an explicit lifetime | not stored | in memory: stored for `GET`, where nothing was invalidated meanwhile (RFC 9110 §9.3.3) |
 /// | `Cache-Groups`, `Cache-Group-Invalidation` (RFC 9875) | mean nothing | an answer to an unsafe method invalidates groups of its origin |
+/// | `No-Vary-Search` | means nothing, but where the route asks | a fresh response answers every query that it says means the same |
 /// | `Cache-Control` for downstream, where the handler is silent | `no-cache` | none |
 /// | codings | those of the cache | those that the route names |
 /// | `Date`, where there is none | not added | added (RFC 9110 §6.6.1) |
