@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::service::service_fn;
@@ -23,6 +24,7 @@ pub(crate) async fn serve(
     proxy: Proxy,
     stop: impl Future<Output = ()>,
 ) -> bool {
+    let proxy = Arc::new(proxy);
     let connections = GracefulShutdown::new();
     let mut stop = pin!(stop);
     loop {
@@ -33,7 +35,7 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, _)) => {
                 let watcher = connections.watcher();
-                tokio::spawn(serve_connection(stream, proxy.clone(), watcher));
+                tokio::spawn(serve_connection(stream, Arc::clone(&proxy), watcher));
             }
             // Of one connection, or for want of file descriptors: others may end meanwhile.
             Err(_) => sleep(Duration::from_millis(10)).await,
@@ -43,12 +45,12 @@ pub(crate) async fn serve(
     timeout(PARTING, connections.shutdown()).await.is_ok()
 }
 
-async fn serve_connection(stream: TcpStream, proxy: Proxy, watcher: Watcher) {
+async fn serve_connection(stream: TcpStream, proxy: Arc<Proxy>, watcher: Watcher) {
     // Parts of a body go out as they come.
     let _ = stream.set_nodelay(true);
     let interim = Interim::default();
     let io = TokioIo::new(Informing::new(stream, interim.clone()));
-    let service = service_fn(move |request| proxy.clone().answer(request, interim.clone()));
+    let service = service_fn(move |request| Arc::clone(&proxy).answer(request, interim.clone()));
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new());
     server.http2().timer(TokioTimer::new());

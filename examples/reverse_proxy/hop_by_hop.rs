@@ -20,6 +20,10 @@ static ALWAYS: [HeaderName; 9] = [
 /// Removes them, and those that `Connection` names. It cannot name where a message goes or ends:
 /// what comes next would take one message for another.
 pub(crate) fn remove(headers: &mut HeaderMap) {
+    // Few have any, and looking at each field once is less than looking for each of these.
+    if !headers.keys().any(|name| ALWAYS.contains(name)) {
+        return;
+    }
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
@@ -43,6 +47,10 @@ pub(crate) fn members(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 /// hyper has read it by these rules already: `chunked` beats a length, and lengths that differ are
 /// refused. But it hands on the fields as they came, and who reads them next may have other rules.
 pub(crate) fn settle_framing(headers: &mut HeaderMap) -> Result<(), Ambiguous> {
+    let frames = |name: &HeaderName| *name == TRANSFER_ENCODING || *name == CONTENT_LENGTH;
+    if !headers.keys().any(frames) {
+        return Ok(());
+    }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next() {
         // Content in another coding would go on without the field that says so.

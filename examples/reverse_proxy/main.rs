@@ -32,6 +32,7 @@
 
 mod access_log;
 mod connections;
+mod content;
 mod flags;
 mod hop_by_hop;
 mod informational;
@@ -40,18 +41,20 @@ mod problem;
 mod proxy;
 mod upgrade;
 
+use std::num::NonZero;
 use std::process::ExitCode;
+use std::thread;
 use std::time::Duration;
 
 use larder::{Cache, Redis};
 use tokio::net::TcpListener;
+use tokio::runtime::{self, Runtime};
 
 use crate::flags::{Flags, Refusal, USAGE};
 use crate::origin::Origin;
 use crate::proxy::Proxy;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let flags = match Flags::parse(std::env::args().skip(1)) {
         Ok(flags) => flags,
         Err(Refusal::HelpWanted) => {
@@ -63,13 +66,24 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match serve(flags).await {
+    let served = runtime().and_then(|runtime| runtime.block_on(serve(flags)));
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             eprintln!("{problem}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// A thread for each core; on one core, this thread, which has nobody to wake.
+fn runtime() -> Result<Runtime, String> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut builder = match cores {
+        1 => runtime::Builder::new_current_thread(),
+        _ => runtime::Builder::new_multi_thread(),
+    };
+    builder.enable_all().build().map_err(|e| e.to_string())
 }
 
 /// In memory alone, or in memory and in the Redis that all proxies share.

@@ -1,6 +1,7 @@
 //! One request through the proxy: received, answered by the cache or by what is behind it, logged.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
@@ -12,18 +13,20 @@ use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use larder::{cache, Cache, CacheLayer, CacheService, Profile};
 use tower::{Layer, ServiceExt};
 
-use crate::informational::{self, Interim};
-use crate::origin::{self, append_via, Origin};
+use crate::access_log::AccessLog;
+use crate::content::{Download, Upload};
+use crate::informational::Interim;
+use crate::origin::{self, Origin};
 use crate::problem::Problem;
-use crate::{access_log, hop_by_hop, upgrade};
+use crate::{hop_by_hop, upgrade};
 
 /// Content from the cache or through it, or the proxy's own.
-pub(crate) type Body = Either<cache::ResponseBody<origin::Body>, Full<Bytes>>;
+pub(crate) type Body = Download<Either<cache::ResponseBody<origin::Body>, Full<Bytes>>>;
 
-#[derive(Clone)]
 pub(crate) struct Proxy {
     cached: CacheService<Origin>,
     authority: Authority,
+    log: AccessLog,
 }
 
 impl Proxy {
@@ -36,16 +39,17 @@ impl Proxy {
         Self {
             cached: cache_layer(cache, profile).layer(origin),
             authority,
+            log: AccessLog::default(),
         }
     }
 
     /// Answers one request, and says so on standard output.
     pub(crate) async fn answer(
-        self,
+        self: Arc<Self>,
         mut request: Request<Incoming>,
         interim: Interim,
     ) -> Result<Response<Body>, Infallible> {
-        let asked = format!("{} {}", request.method(), request.uri());
+        let (method, target) = (request.method().clone(), request.uri().clone());
         let mut response = match receive(&mut request, &self.authority) {
             Ok(()) => self.exchange(request, interim).await.map(Either::Left),
             Err(problem) => problem.into_response().map(Either::Right),
@@ -55,24 +59,26 @@ impl Proxy {
             let extensions = response.extensions_mut();
             extensions.get_or_insert_with(|| ReasonPhrase::from_static(b""));
         }
-        access_log::tell(&asked, &response);
-        Ok(response)
+        self.log.tell(&method, &target, &response);
+        Ok(response.map(Download::new))
     }
 
     async fn exchange(
-        self,
+        &self,
         mut request: Request<Incoming>,
         interim: Interim,
     ) -> Response<cache::ResponseBody<origin::Body>> {
         let upgrades = request.headers().contains_key(UPGRADE);
         let client = upgrades.then(|| hyper::upgrade::on(&mut request));
-        let (sender, heads) = informational::channel();
-        // HTTP/1.0 has none (RFC 9110 §15.2), and hyper's HTTP/2 no way to send them.
-        if request.version() == Version::HTTP_11 {
-            request.extensions_mut().insert(sender);
-        }
-        let answer = self.cached.oneshot(request);
-        let Ok(mut response) = interim.before(answer, heads).await;
+        // HTTP/1.0 has no interim answers (RFC 9110 §15.2), and hyper's HTTP/2 no way to send them.
+        let informs = request.version() == Version::HTTP_11;
+        let informed = informs.then(|| interim.sender());
+        let request = request.map(|content| Upload::new(content, informed));
+        let answer = self.cached.clone().oneshot(request);
+        let Ok(mut response) = match informs {
+            true => interim.before(answer).await,
+            false => answer.await,
+        };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             if let Some(client) = client {
                 upgrade::tunnel(client, hyper::upgrade::on(&mut response));
@@ -101,24 +107,24 @@ fn receive(request: &mut Request<Incoming>, origin: &Authority) -> Result<(), Pr
     settle_host(request, origin)?;
     count_forwards(request)?;
     let protocol = upgrade::offered(request);
-    let version = request.version();
+    let is_http2 = request.version() == Version::HTTP_2;
     let headers = request.headers_mut();
-    if version == Version::HTTP_2 {
+    if is_http2 {
         join_cookies(headers);
     }
     hop_by_hop::remove(headers);
     if let Some(protocol) = protocol {
         upgrade::offer(headers, protocol);
     }
-    append_via(headers, version);
     Ok(())
 }
 
 /// Leaves a request one host, in its field, and a target without (RFC 9112 §3.2): the cache's key and
 /// the origin then mean the same, whichever way it was said.
 fn settle_host(request: &mut Request<Incoming>, origin: &Authority) -> Result<(), Problem> {
-    let field = request.headers().get(HOST).map(HeaderValue::as_bytes);
-    let several = request.headers().get_all(HOST).iter().nth(1).is_some();
+    let mut fields = request.headers().get_all(HOST).iter();
+    let field = fields.next().map(HeaderValue::as_bytes);
+    let several = fields.next().is_some();
     let host = match (request.uri().authority(), field) {
         _ if several => return Err(Problem::bad_request("the request has several hosts")),
         // In HTTP/1.1 the target rules, in HTTP/2 they must agree (RFC 9113 §8.3.1).
@@ -132,17 +138,30 @@ fn settle_host(request: &mut Request<Incoming>, origin: &Authority) -> Result<()
         (None, None) if request.version() == Version::HTTP_10 => origin.as_str().as_bytes(),
         (None, None) => return Err(Problem::bad_request("the request has no host")),
     };
-    let invalid = || Problem::bad_request("the host of the request is not one");
-    let named = Authority::try_from(host).map_err(|_| invalid())?;
-    if named.as_str().contains('@') || named.host().is_empty() {
-        return Err(invalid());
+    if !is_host(host) {
+        return Err(Problem::bad_request("the host of the request is not one"));
     }
-    let host = HeaderValue::from_bytes(host).map_err(|_| invalid())?;
+    // Nearly always it is said in its place alone.
+    if field == Some(host) && request.uri().authority().is_none() {
+        return Ok(());
+    }
+    let host = HeaderValue::from_bytes(host).expect("the characters of an authority");
     request.headers_mut().insert(HOST, host);
     if let Some(path) = request.uri().path_and_query() {
         *request.uri_mut() = Uri::from(path.clone());
     }
     Ok(())
+}
+
+/// A host, and perhaps a port.
+fn is_host(text: &[u8]) -> bool {
+    // Most are a name alone, which is seen without making anything of them.
+    let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    if !text.is_empty() && text.iter().all(in_name) {
+        return true;
+    }
+    Authority::try_from(text)
+        .is_ok_and(|named| !named.as_str().contains('@') && !named.host().is_empty())
 }
 
 /// HTTP/2 may send a line for each cookie, of which HTTP/1.1 makes one (RFC 9113 §8.2.3).
