@@ -44,7 +44,9 @@ pub(crate) struct Route {
     pub(crate) host: bool,
     pub(crate) ignored_cookies: Vec<String>,
     pub(crate) shared_despite_credentials: bool,
+    /// The longest content that keys a request, of `QUERY` and perhaps of `POST`.
     pub(crate) key_body: Option<usize>,
+    pub(crate) key_post: bool,
     pub(crate) body_limit: u64,
     pub(crate) collapse: Option<Duration>,
     /// Whether one process of all calls for a key.
@@ -130,6 +132,7 @@ impl Route {
             ignored_cookies: Vec::new(),
             shared_despite_credentials: false,
             key_body: None,
+            key_post: false,
             body_limit: limits.body,
             collapse: Some(Duration::from_secs(10)),
             collapse_processes: false,
