@@ -133,6 +133,11 @@ pub(crate) fn of_part(key: &[u8]) -> Vec<u8> {
     [key, &[Label::Part as u8, 0, 0]].concat()
 }
 
+/// The key that a part's key was made of.
+pub(crate) fn of_whole(key: &[u8]) -> Option<&[u8]> {
+    key.strip_suffix(&[Label::Part as u8, 0, 0])
+}
+
 /// A key without its query, and the query. `None` where a key has none to speak of: of typed values, of
 /// requests keyed by content, and where a rewrite made of the query what nobody else could tell.
 pub(crate) fn split_query(key: &[u8]) -> Option<(Vec<u8>, Option<&[u8]>)> {
