@@ -13,6 +13,7 @@ mod rows;
     reason = "each runner uses the part of the language it needs"
 )]
 mod script;
+mod searches;
 #[path = "../support/mod.rs"]
 mod support;
 
