@@ -27,6 +27,8 @@ mod browser;
 mod caching;
 mod client;
 mod curl;
+mod downgrades;
+mod endless;
 mod files;
 mod forwarding;
 mod http2;
