@@ -38,7 +38,7 @@ mod access_log {
     use hyper::{Method, Response, Uri};
 
     #[derive(Default)]
-    pub(crate) struct AccessLog;
+    pub(crate) struct AccessLog {}
 
     impl AccessLog {
         pub(crate) fn tell<B>(&self, _: &Method, _: &Uri, _: &Response<B>) {}
