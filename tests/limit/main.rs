@@ -5,6 +5,8 @@
 #[cfg(feature = "redis")]
 #[path = "../support/ledger.rs"]
 mod ledger;
+#[path = "../support/log.rs"]
+mod log;
 #[cfg(feature = "redis")]
 #[path = "../support/server.rs"]
 mod server;

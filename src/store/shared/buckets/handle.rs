@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use super::calls::{CallStats, Calls};
 use super::denied::{duration, Denied};
 use super::lines::{Lines, Place};
 use super::policy::{Answer, Ask, Leasing};
@@ -34,6 +35,7 @@ pub(super) struct Inner {
     pub(super) lines: Lines,
     pub(super) denied: Denied,
     pub(super) prepaid: Prepaid,
+    pub(super) calls: Calls,
 }
 
 /// The buckets behind each handle that is in use.
@@ -54,6 +56,7 @@ impl SharedBuckets {
             lines: Lines::default(),
             denied: Denied::default(),
             prepaid: Prepaid::default(),
+            calls: Calls::default(),
         });
         known.push(Arc::downgrade(&inner));
         Self { inner }
@@ -99,7 +102,9 @@ impl SharedBuckets {
         let ask = charge.policy.ask(charge.cost);
         let run = Run { ask, number: times };
         let limit = inner.redis.deadline();
-        let (debt, granted) = scripts::batch(&inner.redis, &key, 0.0, &[run], limit).await?;
+        let runs = [run];
+        let call = scripts::batch(&inner.redis, &key, 0.0, &runs, limit);
+        let (debt, granted) = inner.calls.counted(times, call).await?;
         let granted = granted.first().copied().unwrap_or_default();
         Ok((granted, duration(debt + ask.price * granted as f64)))
     }
@@ -127,6 +132,11 @@ impl SharedBuckets {
             let key = self.inner.key(principal, policy);
             self.inner.give_back(&key, policy.ask(tokens));
         }
+    }
+
+    /// What the calls for these buckets cost so far.
+    pub(crate) fn calls(&self) -> CallStats {
+        self.inner.calls.snapshot()
     }
 
     /// Gives back what was taken in advance: before a process ends.
@@ -230,10 +240,12 @@ impl Inner {
     ) -> Result<Answer, Unavailable> {
         let ahead = lease.and_then(|lease| self.ahead(key, &ask, lease));
         let Some(ahead) = ahead else {
-            return scripts::one(&self.redis, key, ask, limit).await;
+            let call = scripts::one(&self.redis, key, ask, limit);
+            return self.calls.counted(1, call).await;
         };
         let runs = [Run { ask, number: 1 }, ahead];
-        let (debt, granted) = scripts::batch(&self.redis, key, 0.0, &runs, limit).await?;
+        let call = scripts::batch(&self.redis, key, 0.0, &runs, limit);
+        let (debt, granted) = self.calls.counted(1 + ahead.number, call).await?;
         let debt = debt + granted[0] as f64 * ask.price;
         self.deposit(key, lease, granted[1], debt);
         Ok(Answer {

@@ -74,7 +74,9 @@ impl Pump {
         runs.extend(lease.and_then(|lease| inner.ahead(key, &all, lease)));
         let given = spare.map_or(0.0, |spare| spare.price);
         let limit = inner.redis.deadline();
-        match scripts::batch(&inner.redis, key, given, &runs, limit).await {
+        let charges = runs.iter().map(|run| run.number).sum();
+        let call = scripts::batch(&inner.redis, key, given, &runs, limit);
+        match inner.calls.counted(charges, call).await {
             Ok((debt, granted)) => {
                 let (debt, spare) = batch.answer(debt, &runs[..asked], &granted);
                 if let Some(spare) = spare {
