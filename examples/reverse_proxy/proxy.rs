@@ -10,7 +10,8 @@ use hyper::ext::ReasonPhrase;
 use hyper::header::{HeaderMap, HeaderValue, COOKIE, HOST, MAX_FORWARDS, UPGRADE};
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
-use larder::{cache, Cache, CacheLayer, CacheService, Profile};
+use larder::cache::{self, BodyKeyed};
+use larder::{Cache, CacheLayer, CacheService, Profile};
 use tower::{Layer, ServiceExt};
 
 use crate::access_log::AccessLog;
@@ -24,7 +25,7 @@ use crate::{hop_by_hop, upgrade};
 pub(crate) type Body = Download<Either<cache::ResponseBody<origin::Body>, Full<Bytes>>>;
 
 pub(crate) struct Proxy {
-    cached: CacheService<Origin>,
+    cached: CacheService<Origin, BodyKeyed>,
     authority: Authority,
     log: AccessLog,
 }
@@ -96,9 +97,13 @@ impl Proxy {
 
 /// What is cached, and how. There are no routes: responses say themselves how long they are fresh.
 /// Codings are the origin's, stored as they came.
-fn cache_layer(cache: &Cache, profile: Profile) -> CacheLayer {
-    cache.layer().codings([]).profile(profile)
+fn cache_layer(cache: &Cache, profile: Profile) -> CacheLayer<BodyKeyed> {
+    let layer = cache.layer().codings([]).profile(profile);
+    layer.key_query(LONGEST_QUERY)
 }
+
+/// The longest content of a QUERY request that is read to be part of the key (RFC 10008 §2.7).
+const LONGEST_QUERY: usize = 64 << 10;
 
 /// Makes of a request what may be looked up and forwarded, or refuses it.
 fn receive(request: &mut Request<Incoming>, origin: &Authority) -> Result<(), Problem> {

@@ -201,8 +201,10 @@ impl Core {
     #[inline]
     pub(super) fn take_here(&self, principal: Principal, cost: u64) -> Decision {
         let now = self.now();
-        let take = |bucket: Bucket| bucket.take(&self.terms, cost, now);
-        self.near.update(principal.near, now, take)
+        let ask = |bucket: Bucket| bucket.ask(&self.terms, cost, now);
+        let said = self.near.update(principal.near, now, ask);
+        // Two words until here: a decision takes three, and many tries must not carry them around.
+        self.terms.decision(said)
     }
 
     /// What [`take_here`](Self::take_here) would say.

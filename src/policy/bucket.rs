@@ -318,6 +318,18 @@ impl Terms {
         }
     }
 
+    /// The same in tokens and times that everybody knows.
+    #[inline]
+    pub(crate) fn decision(&self, said: Said) -> Decision {
+        match said {
+            Said::Admitted { debt } => self.admitted(debt),
+            Said::Refused { missing } => Decision::Refused {
+                wait: self.wait(missing),
+            },
+            Said::Never => Decision::Never,
+        }
+    }
+
     /// Divides by the price of a token, which takes a multiplication.
     #[inline]
     #[allow(
@@ -338,6 +350,20 @@ impl Terms {
 )]
 fn scale(n: u64, factor: u64) -> u64 {
     ((u128::from(n) * u128::from(factor)) >> SHIFT) as u64
+}
+
+/// What a bucket says, in the units of one quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// The debt is this now.
+    Admitted {
+        debt: u64,
+    },
+    /// So much has to be refilled first.
+    Refused {
+        missing: u64,
+    },
+    Never,
 }
 
 /// A moment, in the units of one quota.
@@ -374,20 +400,27 @@ impl Bucket {
     /// Takes `cost` tokens if there are as many. A refusal changes nothing.
     #[inline]
     pub(crate) fn take(self, terms: &Terms, cost: u64, now: Moment) -> (Self, Decision) {
+        let (bucket, said) = self.ask(terms, cost, now);
+        (bucket, terms.decision(said))
+    }
+
+    /// The same, answered in the quota's own units: as much as has to be known to try again.
+    #[inline]
+    pub(crate) fn ask(self, terms: &Terms, cost: u64, now: Moment) -> (Self, Said) {
         if cost > terms.capacity {
-            return (self, Decision::Never);
+            return (self, Said::Never);
         }
         let debt = self.debt(now);
         let after = debt.saturating_add(terms.price(cost));
         if cost == 0 {
             // Nobody's place in a table is worth it.
-            return (self, terms.admitted(debt));
+            return (self, Said::Admitted { debt });
         }
         if after <= terms.tolerance + terms.grace {
-            return (Self(now.0 + after), terms.admitted(after));
+            return (Self(now.0 + after), Said::Admitted { debt: after });
         }
-        let wait = terms.wait(after - terms.tolerance);
-        (self, Decision::Refused { wait })
+        let missing = after - terms.tolerance;
+        (self, Said::Refused { missing })
     }
 
     /// Gives tokens back, never more than it holds when full.

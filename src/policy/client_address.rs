@@ -167,8 +167,16 @@ impl ClientAddress {
     }
 
     /// The one address that the client has.
+    #[inline]
     pub(crate) fn exactly(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
         let peer = peer.map(|peer| self.canonical(peer));
+        match &self.trust {
+            Trust::Nobody => peer,
+            _ => self.behind_proxies(peer, headers),
+        }
+    }
+
+    fn behind_proxies(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
         match &self.trust {
             Trust::Nobody => peer,
             Trust::Hops(hops) => {
@@ -206,6 +214,7 @@ impl ClientAddress {
             .map(|address| self.canonical(address))
     }
 
+    #[inline]
     fn canonical(&self, address: IpAddr) -> IpAddr {
         let address = address.to_canonical();
         match address {
@@ -217,6 +226,7 @@ impl ClientAddress {
         }
     }
 
+    #[inline]
     fn grouped(&self, address: IpAddr) -> IpAddr {
         match address {
             IpAddr::V4(_) => address,

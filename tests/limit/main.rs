@@ -1,5 +1,13 @@
 //! May this caller pass? The limiter by itself, and the layer through the tower interface.
 
+#![allow(clippy::print_stdout, reason = "figures are for whoever runs them")]
+
+#[cfg(feature = "redis")]
+#[path = "../support/ledger.rs"]
+mod ledger;
+#[cfg(feature = "redis")]
+#[path = "../support/server.rs"]
+mod server;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -13,6 +21,8 @@ mod groups;
 mod keys;
 mod limiter;
 mod lists;
+#[cfg(feature = "redis")]
+mod nodes;
 mod readiness;
 #[cfg(feature = "redis")]
 mod redis;

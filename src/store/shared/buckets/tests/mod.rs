@@ -10,6 +10,7 @@ mod nodes;
 mod outages;
 mod takes;
 
+use std::future::Future;
 use std::time::Duration;
 
 use super::handle::SharedBuckets;
@@ -19,6 +20,7 @@ use crate::redis::Redis;
 use crate::store::shared::tests::server::Server;
 
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// How many steps a random test takes: more where `LARDER_STEPS` says so.
@@ -27,11 +29,32 @@ fn steps(usually: usize) -> usize {
     told.and_then(|steps| steps.parse().ok()).unwrap_or(usually)
 }
 
-/// One process, connected.
+/// One process, connected, and patient with a busy machine: what it is told does not depend on when.
 async fn node(url: &str) -> SharedBuckets {
-    let redis = Redis::builder(url).prefix("test").build().unwrap();
-    assert!(redis.connected(10 * SECOND).await, "{redis:?}");
+    waiting(url, MINUTE).await
+}
+
+/// One that waits for no answer for longer than this.
+async fn waiting(url: &str, deadline: Duration) -> SharedBuckets {
+    let redis = Redis::builder(url).prefix("test").deadline(deadline);
+    let redis = redis.build().unwrap();
+    assert!(redis.connected(MINUTE).await, "{redis:?}");
     SharedBuckets::new(redis)
+}
+
+/// Waits until it has happened, however busy the machine is.
+async fn eventually<F, Happened>(mut happened: F)
+where
+    F: FnMut() -> Happened,
+    Happened: Future<Output = bool>,
+{
+    let waiting = async {
+        while !happened().await {
+            tokio::time::sleep(SECOND / 200).await;
+        }
+    };
+    let waited = tokio::time::timeout(MINUTE, waiting).await;
+    waited.expect("it does not happen");
 }
 
 /// So much an hour that nothing is refilled while a test runs.
