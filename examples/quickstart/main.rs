@@ -5,6 +5,7 @@
 //! - `LISTEN`: where to listen, `127.0.0.1:3000` by default (port 0 takes a free one),
 //! - `REDIS_URL`: a Redis to share responses and invalidations through, `redis://127.0.0.1:6379`;
 //!   none by default: in memory alone,
+//! - `REDIS_DEADLINE_MS`: how long a request waits for Redis, 50 by default,
 //! - `WEBHOOK_SECRET`: what webhooks are signed with; none by default: all of them are refused,
 //! - `ORIGIN_DELAY_MS`: how long the pretend database takes for an answer, 50 by default,
 //! - `LIMIT` and `LIMIT_PERIOD_MS`: how many requests each address may send to `/protected` at once, 120 by
@@ -173,7 +174,11 @@ fn limit(quota: Quota, redis: Option<&Redis>) -> Result<LimitLayer, String> {
 async fn serve() -> Result<(), String> {
     let settings = Settings::from_env()?;
     let redis_url = settings.redis_url.as_deref();
-    let redis = redis_url.map(Redis::open).transpose();
+    let handle = |url| {
+        let redis = Redis::builder(url).deadline(settings.redis_deadline);
+        redis.build()
+    };
+    let redis = redis_url.map(handle).transpose();
     let redis = redis.map_err(|e| format!("REDIS_URL: {e}"))?;
     let cache = cache(redis.as_ref())?;
     let limit = limit(settings.quota, redis.as_ref())?;

@@ -12,6 +12,7 @@ use crate::webhooks::Secret;
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) redis_url: Option<String>,
+    pub(crate) redis_deadline: Duration,
     pub(crate) origin_delay: Duration,
     pub(crate) webhook_secret: Secret,
     /// Of `/protected`, for each address.
@@ -21,30 +22,30 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn from_env() -> Result<Self, String> {
         let listen = variable("LISTEN", "127.0.0.1:3000");
-        let delay = variable("ORIGIN_DELAY_MS", "50");
         let redis_url = variable("REDIS_URL", "");
-        let limit = variable("LIMIT", "120");
-        let count = limit
-            .parse()
-            .map_err(|_| format!("LIMIT is a whole number, not `{limit}`"))?;
-        let period = variable("LIMIT_PERIOD_MS", "60000");
-        let period = period
-            .parse()
-            .map(Duration::from_millis)
-            .map_err(|_| format!("LIMIT_PERIOD_MS is a whole number, not `{period}`"))?;
+        let limit = whole_number("LIMIT", "120")?;
+        let period = milliseconds("LIMIT_PERIOD_MS", "60000")?;
         Ok(Self {
             listen: listen
                 .parse()
                 .map_err(|_| format!("LISTEN is an address and a port, not `{listen}`"))?,
             redis_url: (!redis_url.is_empty()).then_some(redis_url),
-            origin_delay: delay
-                .parse()
-                .map(Duration::from_millis)
-                .map_err(|_| format!("ORIGIN_DELAY_MS is a whole number, not `{delay}`"))?,
+            redis_deadline: milliseconds("REDIS_DEADLINE_MS", "50")?,
+            origin_delay: milliseconds("ORIGIN_DELAY_MS", "50")?,
             webhook_secret: Secret::new(&variable("WEBHOOK_SECRET", "")),
-            quota: Quota::new(count, period),
+            quota: Quota::new(limit, period),
         })
     }
+}
+
+fn milliseconds(name: &str, default: &str) -> Result<Duration, String> {
+    whole_number(name, default).map(Duration::from_millis)
+}
+
+fn whole_number(name: &str, default: &str) -> Result<u64, String> {
+    let value = variable(name, default);
+    let number = value.parse();
+    number.map_err(|_| format!("{name} is a whole number, not `{value}`"))
 }
 
 fn variable(name: &str, default: &str) -> String {

@@ -4,7 +4,7 @@
 //! below it, into the connection itself, when hyper has nothing unflushed:
 //!
 //! ```text
-//!  origin ─► hyper's client ─► Sender ─► Heads ─► Interim ─► Informing<TcpStream> ─► client
+//!  origin ─► hyper's client ─► Sender ─► Interim ─► Informing<TcpStream> ─► client
 //!                └──── final answer ────► cache ────► hyper's server ───────┘
 //! ```
 //!
@@ -13,14 +13,14 @@
 
 use std::future::{poll_fn, Future};
 use std::io;
+use std::mem;
 use std::pin::{pin, Pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{ready, Context, Poll, Waker};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use hyper::{HeaderMap, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::mpsc;
 
 use crate::hop_by_hop;
 
@@ -29,14 +29,9 @@ const WAITING: usize = 16;
 
 /// Takes the interim answers to one request, from wherever the cache has it answered.
 #[derive(Clone)]
-pub(crate) struct Sender(mpsc::Sender<Bytes>);
-
-/// Where they come out.
-pub(crate) struct Heads(mpsc::Receiver<Bytes>);
-
-pub(crate) fn channel() -> (Sender, Heads) {
-    let (sender, heads) = mpsc::channel(WAITING);
-    (Sender(sender), Heads(heads))
+pub(crate) struct Sender {
+    interim: Interim,
+    exchange: u64,
 }
 
 impl Sender {
@@ -56,7 +51,14 @@ impl Sender {
             head.extend_from_slice(b"\r\n");
         }
         head.extend_from_slice(b"\r\n");
-        let _ = self.0.try_send(head.into());
+        self.interim.with(|unwritten| {
+            // Whose request was answered meanwhile, as from store while that is refreshed, gets none.
+            if unwritten.exchange == self.exchange && unwritten.heads < WAITING {
+                unwritten.bytes.extend_from_slice(&head);
+                unwritten.heads += 1;
+                unwritten.wake();
+            }
+        });
     }
 }
 
@@ -67,13 +69,33 @@ pub(crate) struct Interim(Arc<Mutex<Unwritten>>);
 #[derive(Default)]
 struct Unwritten {
     bytes: BytesMut,
-    /// Who waits until they are written.
-    waiting: Option<Waker>,
+    /// Of how many answers those bytes are.
+    heads: usize,
+    /// Counts the requests on this connection: which of them is being answered.
+    exchange: u64,
+    /// Who answers it, and has the connection written to when woken.
+    answering: Option<Waker>,
+}
+
+impl Unwritten {
+    fn wake(&mut self) {
+        if let Some(waker) = self.answering.take() {
+            waker.wake();
+        }
+    }
 }
 
 impl Interim {
-    /// Awaits `answer`, and writes what comes out of `heads` meanwhile.
-    pub(crate) async fn before<T>(&self, answer: impl Future<Output = T>, mut heads: Heads) -> T {
+    /// For the next request on this connection, which the answer that is awaited then belongs to.
+    pub(crate) fn sender(&self) -> Sender {
+        Sender {
+            exchange: self.with(|unwritten| unwritten.exchange),
+            interim: self.clone(),
+        }
+    }
+
+    /// Awaits `answer`, and until what was sent before it is written.
+    pub(crate) async fn before<T>(&self, answer: impl Future<Output = T>) -> T {
         let mut answer = pin!(answer);
         let mut answered = None;
         poll_fn(|cx| {
@@ -82,30 +104,17 @@ impl Interim {
                     answered = Some(answer);
                 }
             }
-            // After the answer was looked for, since they were sent before it; and one by one, so that
-            // no more of them gather than the channel holds.
-            loop {
-                ready!(self.poll_written(cx));
-                match heads.0.poll_recv(cx) {
-                    Poll::Ready(Some(head)) => {
-                        self.with(|unwritten| unwritten.bytes.extend_from_slice(&head));
-                    }
-                    Poll::Ready(None) | Poll::Pending => break,
+            // After the answer was looked for, since they were sent before it.
+            self.with(|unwritten| {
+                if answered.is_none() || !unwritten.bytes.is_empty() {
+                    unwritten.answering = Some(cx.waker().clone());
+                    return Poll::Pending;
                 }
-            }
-            answered.take().map_or(Poll::Pending, Poll::Ready)
+                unwritten.exchange += 1;
+                answered.take().map_or(Poll::Pending, Poll::Ready)
+            })
         })
         .await
-    }
-
-    fn poll_written(&self, cx: &Context<'_>) -> Poll<()> {
-        self.with(|unwritten| {
-            if unwritten.bytes.is_empty() {
-                return Poll::Ready(());
-            }
-            unwritten.waiting = Some(cx.waker().clone());
-            Poll::Pending
-        })
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut Unwritten) -> T) -> T {
@@ -143,8 +152,8 @@ impl<I: AsyncWrite + Unpin> Informing<I> {
                 }
                 unwritten.bytes.advance(written);
             }
-            if let Some(waker) = unwritten.waiting.take() {
-                waker.wake();
+            if mem::take(&mut unwritten.heads) > 0 {
+                unwritten.wake();
             }
             Poll::Ready(Ok(()))
         })

@@ -13,12 +13,13 @@
 //! 1. [`proxy`]: refuses what two readers could understand in two ways, removes what was meant for
 //!    this connection alone ([`hop_by_hop`]), and names the host in one place.
 //! 2. larder's cache: answers, or goes on. It is the layer that a service wears around its routes, here
-//!    around a client ([`cache_layer`]).
+//!    around a client.
 //! 3. [`origin`]: asks the origin, once, and makes a 502 or 504 ([`problem`]) of what goes wrong.
 //!
 //! Bodies stream both ways; a copy is kept on the way of those that may be stored. Interim answers
 //! (103 and its like) pass as they arrive ([`informational`]), and connections that become
-//! WebSockets are handed over ([`upgrade`]). One line on standard output tells of each request.
+//! WebSockets are handed over ([`upgrade`]). One line on standard output tells of each request
+//! ([`access_log`]). [`connections`] is where they come from.
 //!
 //! Fields pass as they came, but for those of one connection and `Via`. `Forwarded` and
 //! `X-Forwarded-For` are not added: an origin that wants them is better told by who knows the
@@ -29,6 +30,9 @@
     reason = "a program for the terminal says there where it listens"
 )]
 
+mod access_log;
+mod connections;
+mod content;
 mod flags;
 mod hop_by_hop;
 mod informational;
@@ -37,28 +41,20 @@ mod problem;
 mod proxy;
 mod upgrade;
 
-use std::pin::pin;
+use std::num::NonZero;
 use std::process::ExitCode;
+use std::thread;
 use std::time::Duration;
 
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use larder::{Cache, CacheLayer, Redis};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use larder::{Cache, Redis};
+use tokio::net::TcpListener;
+use tokio::runtime::{self, Runtime};
 
-use crate::flags::{Flags, Profile, Refusal, USAGE};
-use crate::informational::{Informing, Interim};
+use crate::flags::{Flags, Refusal, USAGE};
 use crate::origin::Origin;
 use crate::proxy::Proxy;
 
-/// How long requests under way may take to end after the proxy was asked to stop.
-const PARTING: Duration = Duration::from_secs(10);
-
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let flags = match Flags::parse(std::env::args().skip(1)) {
         Ok(flags) => flags,
         Err(Refusal::HelpWanted) => {
@@ -70,7 +66,8 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match serve(flags).await {
+    let served = runtime().and_then(|runtime| runtime.block_on(serve(flags)));
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             eprintln!("{problem}");
@@ -79,21 +76,23 @@ async fn main() -> ExitCode {
     }
 }
 
-/// What is cached, and how. There are no routes: responses say themselves how long they are fresh.
-/// Codings are the origin's, stored as they came.
-fn cache_layer(cache: &Cache, profile: Profile) -> CacheLayer {
-    let layer = cache.layer().codings([]);
-    match profile {
-        Profile::Safe => layer,
-        Profile::Rfc9111 => layer.profile(larder::Profile::Rfc9111),
-    }
+/// A thread for each core; on one core, this thread, which has nobody to wake.
+fn runtime() -> Result<Runtime, String> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut builder = match cores {
+        1 => runtime::Builder::new_current_thread(),
+        _ => runtime::Builder::new_multi_thread(),
+    };
+    builder.enable_all().build().map_err(|e| e.to_string())
 }
 
 /// In memory alone, or in memory and in the Redis that all proxies share.
-fn cache(redis: Option<&Redis>) -> Result<Cache, String> {
+fn cache(memory: u64, redis: Option<&Redis>) -> Result<Cache, String> {
+    let cache = Cache::builder().capacity(memory);
     let cache = match redis {
-        Some(redis) => Cache::builder().redis(redis.clone()),
-        None => Cache::builder(),
+        // Of long responses a few at once would fill the connection to it.
+        Some(redis) => cache.redis(redis.clone()),
+        None => cache.body_limit(memory / 8),
     };
     cache.build().map_err(|e| e.to_string())
 }
@@ -101,7 +100,7 @@ fn cache(redis: Option<&Redis>) -> Result<Cache, String> {
 async fn serve(flags: Flags) -> Result<(), String> {
     let redis = flags.redis.as_deref().map(Redis::open).transpose();
     let redis = redis.map_err(|e| format!("--redis: {e}"))?;
-    let cache = cache(redis.as_ref())?;
+    let cache = cache(flags.memory, redis.as_ref())?;
     let listener = TcpListener::bind(flags.listen)
         .await
         .map_err(|e| format!("--listen: cannot listen on {}: {e}", flags.listen))?;
@@ -111,28 +110,10 @@ async fn serve(flags: Flags) -> Result<(), String> {
         redis.connected(Duration::from_secs(1)).await;
     }
     let origin = Origin::new(flags.origin.clone(), flags.timeout);
-    let layer = cache_layer(&cache, flags.profile);
-    let proxy = Proxy::new(&layer, flags.origin, origin);
+    let proxy = Proxy::new(&cache, flags.profile, flags.origin, origin);
     println!("listening on http://{address}");
 
-    let connections = GracefulShutdown::new();
-    let mut stop = pin!(asked_to_stop());
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = &mut stop => break,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let watcher = connections.watcher();
-                tokio::spawn(serve_connection(stream, proxy.clone(), watcher));
-            }
-            // Of one connection, or for want of file descriptors: others may end meanwhile.
-            Err(_) => sleep(Duration::from_millis(10)).await,
-        }
-    }
-    drop(listener);
-    let in_time = timeout(PARTING, connections.shutdown()).await.is_ok();
+    let in_time = connections::serve(listener, proxy, asked_to_stop()).await;
     if !in_time {
         eprintln!("stopped while requests were under way");
     }
@@ -141,20 +122,6 @@ async fn serve(flags: Flags) -> Result<(), String> {
         eprintln!("stopped while other proxies have not heard of all invalidations");
     }
     Ok(())
-}
-
-async fn serve_connection(stream: TcpStream, proxy: Proxy, watcher: Watcher) {
-    // Parts of a body go out as they come.
-    let _ = stream.set_nodelay(true);
-    let interim = Interim::default();
-    let io = TokioIo::new(Informing::new(stream, interim.clone()));
-    let service = service_fn(move |request| proxy.clone().answer(request, interim.clone()));
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new());
-    server.http2().timer(TokioTimer::new());
-    let connection = server.serve_connection_with_upgrades(io, service);
-    // An error here is the client's, who has gone or has been told.
-    let _ = watcher.watch(connection.into_owned()).await;
 }
 
 /// Ctrl-c, or SIGTERM, by which supervisors stop a service.

@@ -9,9 +9,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::combinators::MapFrame;
-use http_body_util::{BodyExt, Either, Full};
-use hyper::body::{Frame, Incoming};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderValue, UPGRADE, VIA};
 use hyper::http::uri::{Authority, Parts, Scheme};
 use hyper::{Request, Response, StatusCode, Uri, Version};
@@ -21,19 +20,19 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 use tower::Service;
 
+use crate::content::Upload;
 use crate::problem::Problem;
-use crate::{hop_by_hop, informational, upgrade};
+use crate::{hop_by_hop, upgrade};
 
 /// Content that came from the origin, or says why there is none.
 pub(crate) type Body = Either<Incoming, Full<Bytes>>;
 
-/// Content on its way to the origin, which tells when a part of it has gone.
-type Upload = MapFrame<Incoming, Box<dyn FnMut(Frame<Bytes>) -> Frame<Bytes> + Send>>;
-
 /// A service that asks the origin, once per request. It never fails: what goes wrong is a 502 or a
 /// 504, so that the cache may answer with a stale response in its place.
 #[derive(Clone)]
-pub(crate) struct Origin {
+pub(crate) struct Origin(Arc<Asking>);
+
+struct Asking {
     client: Client<HttpConnector, Upload>,
     authority: Authority,
     patience: Duration,
@@ -56,21 +55,23 @@ impl Origin {
             // Host is forwarded as it came.
             .set_host(false)
             .build(connector);
-        Self {
+        Self(Arc::new(Asking {
             client,
             authority,
             patience,
-        }
+        }))
     }
 
-    async fn forward(self, request: Request<Incoming>) -> Response<Body> {
-        match self.exchange(request).await {
+    async fn forward(self, request: Request<Upload>) -> Response<Body> {
+        match self.0.exchange(request).await {
             Ok(response) => response.map(Either::Left),
             Err(problem) => problem.into_response().map(Either::Right),
         }
     }
+}
 
-    async fn exchange(self, request: Request<Incoming>) -> Result<Response<Incoming>, Problem> {
+impl Asking {
+    async fn exchange(&self, request: Request<Upload>) -> Result<Response<Incoming>, Problem> {
         let upgrades = request.headers().contains_key(UPGRADE);
         let (request, uploading) = self.outbound(request)?;
         let mut answer = self.client.request(request);
@@ -96,27 +97,19 @@ impl Origin {
     /// A request as it goes out, and whether some of its content did since that was last asked.
     fn outbound(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Upload>,
     ) -> Result<(Request<Upload>, Arc<AtomicBool>), Problem> {
-        let uploading = Arc::new(AtomicBool::new(false));
-        let (mut parts, body) = request.into_parts();
-        let informed = parts.extensions.remove::<informational::Sender>();
-
         let mut target = Parts::default();
         target.scheme = Some(Scheme::HTTP);
         target.authority = Some(self.authority.clone());
-        target.path_and_query = parts.uri.path_and_query().cloned();
-        parts.uri = Uri::from_parts(target)
+        target.path_and_query = request.uri().path_and_query().cloned();
+        *request.uri_mut() = Uri::from_parts(target)
             .map_err(|_| Problem::bad_request("the target of the request has no path"))?;
-        parts.version = Version::HTTP_11;
-
-        let moved = Arc::clone(&uploading);
-        let body = body.map_frame(Box::new(move |frame| {
-            moved.store(true, Ordering::Relaxed);
-            frame
-        }) as Box<_>);
-        let mut request = Request::from_parts(parts, body);
-        if let Some(informed) = informed {
+        let received = request.version();
+        append_via(request.headers_mut(), received);
+        *request.version_mut() = Version::HTTP_11;
+        let uploading = request.body_mut().watch();
+        if let Some(informed) = request.body_mut().take_informed() {
             hyper::ext::on_informational(&mut request, move |head| {
                 informed.send(head.status(), head.headers());
             });
@@ -150,7 +143,7 @@ fn inbound(
 
 /// Adds this proxy to those a message came through (RFC 9110 §7.6.3): the version is the one it was
 /// received in.
-pub(crate) fn append_via(headers: &mut HeaderMap, received: Version) {
+fn append_via(headers: &mut HeaderMap, received: Version) {
     let via = match received {
         Version::HTTP_2 => "2 larder",
         Version::HTTP_10 => "1.0 larder",
@@ -159,7 +152,7 @@ pub(crate) fn append_via(headers: &mut HeaderMap, received: Version) {
     headers.append(VIA, HeaderValue::from_static(via));
 }
 
-impl Service<Request<Incoming>> for Origin {
+impl Service<Request<Upload>> for Origin {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
@@ -168,7 +161,7 @@ impl Service<Request<Incoming>> for Origin {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<Upload>) -> Self::Future {
         let answer = self.clone().forward(request);
         Box::pin(async { Ok(answer.await) })
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body::Body;
@@ -10,7 +11,7 @@ use http_body::Body;
 use super::body::ResponseBody;
 use super::coded::{self, Making};
 use super::core::Core;
-use super::selected::{not_modified, select, Conditions, Less, Selected};
+use super::selected::{select, Conditions, Less, Selected};
 use super::status::{self, Written};
 use crate::clock::Timestamp;
 use crate::header::cache_control::{CacheControl, Fields};
@@ -108,30 +109,48 @@ impl Hit {
     /// Writes the answer, for `GET` or (without the content) for `HEAD`.
     #[inline]
     pub(crate) fn into_response<B: Body>(self) -> Response<ResponseBody<B>> {
-        let (age, shown) = (&*self.age, self.status.as_deref());
-        if let Some(selected) = self.selected {
-            return match selected {
-                Selected::Nothing => not_modified(not_modified_fields(&self.stored, age, shown)),
-                Selected::Less(less) => {
-                    less.into_response(fields(&self.stored, age, shown), self.stored.body())
-                }
-            };
-        }
-        let mut headers = fields(&self.stored, age, shown);
-        let status = self.stored.status();
-        let body = match (self.head_request, self.making) {
-            (true, None) => {
-                tell_length(&self.stored, &mut headers);
-                ResponseBody::whole(bytes::Bytes::new())
-            }
-            (true, Some(_)) => ResponseBody::whole(bytes::Bytes::new()),
-            (false, None) => ResponseBody::stored(self.stored),
-            (false, Some(making)) => ResponseBody::made(making),
-        };
+        // Its fields are written where they are sent from: a map of them is large to move.
         let (mut parts, ()) = Response::new(()).into_parts();
+        let headers = &mut parts.headers;
+        let (age, shown) = (&*self.age, self.status.as_deref());
+        let (status, body) = match self.selected {
+            None => {
+                write_fields(&self.stored, age, shown, headers);
+                (
+                    self.stored.status(),
+                    whole(self.stored, self.making, self.head_request, headers),
+                )
+            }
+            Some(Selected::Nothing) => {
+                write_fields_of_304(&self.stored, age, shown, headers);
+                (StatusCode::NOT_MODIFIED, ResponseBody::withheld())
+            }
+            Some(Selected::Less(less)) => {
+                write_fields(&self.stored, age, shown, headers);
+                less.of(&self.stored.body(), headers)
+            }
+        };
         parts.status = status;
-        parts.headers = headers;
         Response::from_parts(parts, body)
+    }
+}
+
+/// The whole content, or for `HEAD` the word of its length.
+#[inline]
+fn whole<B: Body>(
+    stored: Arc<StoredResponse>,
+    making: Option<Arc<Making>>,
+    head_request: bool,
+    headers: &mut HeaderMap,
+) -> ResponseBody<B> {
+    match (head_request, making) {
+        (false, None) => ResponseBody::stored(stored),
+        (false, Some(making)) => ResponseBody::made(making),
+        (true, None) => {
+            tell_length(&stored, headers);
+            ResponseBody::whole(Bytes::new())
+        }
+        (true, Some(_)) => ResponseBody::whole(Bytes::new()),
     }
 }
 
@@ -144,56 +163,54 @@ fn tell_length(stored: &StoredResponse, headers: &mut HeaderMap) {
 
 /// The stored fields, with `Age`, and `Cache-Status` behind what caches nearer the origin wrote.
 #[inline]
-fn fields(stored: &StoredResponse, age: &HeaderValue, status: Option<&HeaderValue>) -> HeaderMap {
-    written(
-        &stored.common().whole,
-        stored.lines(),
-        |_| true,
-        age,
-        status,
-    )
+fn write_fields(
+    stored: &StoredResponse,
+    age: &HeaderValue,
+    status: Option<&HeaderValue>,
+    headers: &mut HeaderMap,
+) {
+    let (outline, lines) = (&stored.common().whole, stored.lines());
+    write(outline, lines, |_| true, age, status, headers);
 }
 
 /// The same for a 304 (RFC 9110 §15.4.5).
 #[inline]
-fn not_modified_fields(
+fn write_fields_of_304(
     stored: &StoredResponse,
     age: &HeaderValue,
     status: Option<&HeaderValue>,
-) -> HeaderMap {
-    let stays =
-        |name: &HeaderName| stays_when_not_modified(name, stored.field(&header::ETAG).is_some());
-    let common = &stored.common().not_modified;
-    written(common, stored.lines(), stays, age, status)
+    headers: &mut HeaderMap,
+) {
+    let has_etag = || stored.field(&header::ETAG).is_some();
+    let stays = |name: &HeaderName| stays_when_not_modified(name, has_etag());
+    let (outline, lines) = (&stored.common().not_modified, stored.lines());
+    write(outline, lines, stays, age, status, headers);
 }
 
 #[inline]
-fn written(
+fn write(
     outline: &Outline,
     lines: &[(HeaderName, HeaderValue)],
     stays: impl Fn(&HeaderName) -> bool,
     age: &HeaderValue,
     status: Option<&HeaderValue>,
-) -> HeaderMap {
+    headers: &mut HeaderMap,
+) {
     let upstream = lines.iter().any(|(name, _)| *name == CACHE_STATUS);
     let (own, behind) = match status {
         Some(status) if !upstream => (Some(status), None),
         status => (None, status),
     };
-    let status = own.unwrap_or(&NO_STATUS);
-    let (mut headers, rest) = interned::filled(outline, lines, age, status);
+    let rest = interned::fill(headers, outline, lines, age, own.unwrap_or(&NO_STATUS));
     if own.is_none() {
         headers.remove(CACHE_STATUS);
     }
-    for (name, value) in rest {
-        if stays(name) {
-            headers.append(name.clone(), value.clone());
-        }
+    for (name, value) in rest.iter().filter(|(name, _)| stays(name)) {
+        headers.append(name.clone(), value.clone());
     }
     if let Some(status) = behind {
         headers.append(CACHE_STATUS, status.clone());
     }
-    headers
 }
 
 static NO_STATUS: HeaderValue = HeaderValue::from_static("");

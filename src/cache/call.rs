@@ -67,8 +67,9 @@ impl Call {
         if core.route.narrow {
             keyed::narrow(&core.route, &mut parts);
         }
+        let profile = core.route.rules.profile;
         if let Some(validated) = &validated {
-            validated.put_to(core.route.rules.profile, &mut parts.headers);
+            validated.put_to(profile, &mut parts.headers);
         }
         core.codings.ask_for_identity(&mut parts.headers);
         parts.extensions.insert(EnclosedBy::new(&core.shared));
@@ -96,8 +97,9 @@ impl Call {
         }
         let (mut parts, body) = answered?;
         let is_304 = parts.status == StatusCode::NOT_MODIFIED;
-        let answered = validated
-            .filter(|asked| is_304 && asked.is_answered_by(&parts.headers, &filing.request));
+        let answered = validated.filter(|asked| {
+            is_304 && asked.is_answered_by(profile, &parts.headers, &filing.request)
+        });
         if let Some(validated) = answered {
             return Ok(self.confirmed(validated, parts, filing, tags_complete, request_time));
         }

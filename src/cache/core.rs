@@ -8,6 +8,7 @@ use super::coded::Codings;
 use super::collapse::Flights;
 use super::limits::Limits;
 use super::route::Route;
+use super::search::Searches;
 use super::stats::Counters;
 use super::status::CacheStatus;
 use super::uncacheable::Uncacheable;
@@ -74,6 +75,7 @@ pub(crate) struct Shared {
     pub(crate) strict: bool,
     pub(crate) flights: Arc<Flights>,
     pub(crate) uncacheable: Uncacheable,
+    pub(crate) searches: Searches,
     pub(crate) counters: Counters,
     #[cfg(feature = "compress")]
     pub(crate) codings: Vec<crate::coding::Coding>,

@@ -10,6 +10,7 @@ use super::core::{Authority, Shared};
 use super::invalidate::{self, Invalidating};
 use super::layer::CacheLayer;
 use super::limits::Limits;
+use super::search::Searches;
 #[cfg(feature = "redis")]
 use super::shared::SharedSettings;
 use super::signals::Invalidate;
@@ -328,6 +329,7 @@ impl CacheBuilder {
             strict: self.strict.unwrap_or(!self.near),
             flights: Flights::new(),
             uncacheable: Uncacheable::new(),
+            searches: Searches::new(),
             counters: Counters::default(),
             #[cfg(feature = "compress")]
             codings: self.codings,

@@ -97,8 +97,8 @@ pub(crate) fn admit<B: Body>(
         return Err(bypass(reason));
     }
     // Parts are cut from answers to GET; other units than bytes are known to the handler alone.
-    let cuts = class == Class::Get && range::is_in_bytes(&parts.headers);
-    if facts.has(Fact::Range) && !cuts {
+    let cuts = || class == Class::Get && range::is_in_bytes(&parts.headers);
+    if facts.has(Fact::Range) && !cuts() {
         return Err(bypass(Reason::Range));
     }
     if route.bypasses_credentials() {
@@ -128,7 +128,7 @@ pub(crate) fn caches(route: &Route, method: &Method) -> bool {
 fn class_of(route: &Route, method: &Method) -> Result<Class, Decision> {
     match *method {
         Method::GET | Method::HEAD => Ok(Class::Get),
-        Method::POST if route.key_body.is_some() => Ok(Class::Post),
+        Method::POST if route.key_body.is_some() && route.key_post => Ok(Class::Post),
         _ if method.as_str() == "QUERY" && route.key_body.is_some() => Ok(Class::Query),
         _ => Err(Decision::forward(Forward::Method)),
     }

@@ -26,7 +26,8 @@ use crate::policy::tag::TagTemplate;
 /// The [module](crate::cache) tells what is stored by default. Contradictory settings panic when the
 /// layer is put around a service; [`try_validate`](Self::try_validate) tells them as an error.
 ///
-/// `K` says what keys a request: its head, or (after [`key_body`](Self::key_body)) its content too.
+/// `K` says what keys a request: its head, or (after [`key_body`](Self::key_body) or
+/// [`key_query`](Self::key_query)) its content too.
 #[must_use]
 pub struct CacheLayer<K = HeadKeyed> {
     shared: Arc<Shared>,
@@ -50,6 +51,13 @@ impl CacheLayer {
     /// does not invalidate its own URI. The request body must be one that can be made of bytes, as
     /// axum's is.
     pub fn key_body(mut self, limit: usize) -> CacheLayer<BodyKeyed> {
+        self.route.key_post = true;
+        self.key_query(limit)
+    }
+
+    /// As [`key_body`](Self::key_body), for `QUERY` alone: `POST` is forwarded, and what it changes is
+    /// invalidated.
+    pub fn key_query(mut self, limit: usize) -> CacheLayer<BodyKeyed> {
         self.route.key_body = Some(limit);
         CacheLayer {
             shared: self.shared,
@@ -193,6 +201,15 @@ impl<K> CacheLayer<K> {
     pub fn query_except<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.route.query = QueryRule::Except(names.into_iter().map(Into::into).collect());
         self.route.query_rules += 1;
+        self
+    }
+
+    /// Lets a response say, by `No-Vary-Search`, which parameters of the query it does not depend on
+    /// (draft-ietf-httpbis-no-vary-search): while it is fresh it answers every query that means the same,
+    /// with `detail=no-vary-search`. What is malformed says nothing. An invalidation by any of these URIs,
+    /// or by the path, reaches them all. Default: off, and on in [`Profile::Rfc9111`].
+    pub fn no_vary_search(mut self) -> Self {
+        self.route.no_vary_search = true;
         self
     }
 

@@ -183,6 +183,7 @@ mod parts;
 mod posted;
 mod publish;
 mod route;
+mod search;
 mod selected;
 mod service;
 #[cfg(feature = "redis")]

@@ -44,7 +44,9 @@ pub(crate) struct Route {
     pub(crate) host: bool,
     pub(crate) ignored_cookies: Vec<String>,
     pub(crate) shared_despite_credentials: bool,
+    /// The longest content that keys a request, of `QUERY` and perhaps of `POST`.
     pub(crate) key_body: Option<usize>,
+    pub(crate) key_post: bool,
     pub(crate) body_limit: u64,
     pub(crate) collapse: Option<Duration>,
     /// Whether one process of all calls for a key.
@@ -55,6 +57,8 @@ pub(crate) struct Route {
     pub(crate) client: Option<ClientCache>,
     pub(crate) narrow: bool,
     pub(crate) ignore_client_directives: bool,
+    /// Whether responses may say which queries mean the same; those of the rfc9111 profile may.
+    pub(crate) no_vary_search: bool,
     pub(crate) cache_status: bool,
     pub(crate) skip_if: Vec<RequestTest>,
     pub(crate) store_if: Vec<ResponseTest>,
@@ -128,6 +132,7 @@ impl Route {
             ignored_cookies: Vec::new(),
             shared_despite_credentials: false,
             key_body: None,
+            key_post: false,
             body_limit: limits.body,
             collapse: Some(Duration::from_secs(10)),
             collapse_processes: false,
@@ -136,6 +141,7 @@ impl Route {
             client: None,
             narrow: false,
             ignore_client_directives: false,
+            no_vary_search: false,
             cache_status: true,
             skip_if: Vec::new(),
             store_if: Vec::new(),
@@ -158,6 +164,10 @@ impl Route {
 
     pub(crate) fn is_rfc9111(&self) -> bool {
         self.rules.profile == Profile::Rfc9111
+    }
+
+    pub(crate) fn heeds_no_vary_search(&self) -> bool {
+        self.no_vary_search || self.is_rfc9111()
     }
 
     /// Whether nothing tells what credentials mean for an answer.

@@ -16,7 +16,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Response, StatusCode};
+use http::{Method, StatusCode};
 use http_body::Body;
 
 use super::body::ResponseBody;
@@ -152,48 +152,32 @@ fn select_by_all(
     Some(Selected::Less(Box::new(less)))
 }
 
-/// A 304 with these fields.
-pub(crate) fn not_modified<B: Body>(headers: HeaderMap) -> Response<ResponseBody<B>> {
-    answer(StatusCode::NOT_MODIFIED, headers, ResponseBody::withheld())
-}
-
 impl Less {
-    /// Writes the answer, from the fields and the content of the whole.
-    pub(crate) fn into_response<B: Body>(
+    /// What is sent of the content of the whole; the fields of the whole become those of that.
+    pub(crate) fn of<B: Body>(
         self,
-        mut headers: HeaderMap,
-        content: Bytes,
-    ) -> Response<ResponseBody<B>> {
+        content: &Bytes,
+        headers: &mut HeaderMap,
+    ) -> (StatusCode, ResponseBody<B>) {
         match self {
             Self::Parts(parts) => {
-                let body = cut(&parts, &content, &mut headers);
-                answer(StatusCode::PARTIAL_CONTENT, headers, body)
+                let body = cut(&parts, content, headers);
+                (StatusCode::PARTIAL_CONTENT, body)
             }
             Self::Within { part, piece } => {
-                remove_digests(&mut headers);
+                remove_digests(headers);
                 headers.insert(header::CONTENT_RANGE, part.content_range(&piece));
                 headers.insert(header::CONTENT_LENGTH, (piece.end - piece.start).into());
-                let body = ResponseBody::whole(slice(&content, &piece));
-                answer(StatusCode::PARTIAL_CONTENT, headers, body)
+                let body = ResponseBody::whole(slice(content, &piece));
+                (StatusCode::PARTIAL_CONTENT, body)
             }
             Self::Unsatisfiable { length } => {
-                refuse(length, &mut headers);
+                refuse(length, headers);
                 let nothing = ResponseBody::whole(Bytes::new());
-                answer(StatusCode::RANGE_NOT_SATISFIABLE, headers, nothing)
+                (StatusCode::RANGE_NOT_SATISFIABLE, nothing)
             }
         }
     }
-}
-
-fn answer<B: Body>(
-    status: StatusCode,
-    headers: HeaderMap,
-    body: ResponseBody<B>,
-) -> Response<ResponseBody<B>> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
 }
 
 /// The parts of some content; the fields become those of a 206 (RFC 9110 §15.3.7).

@@ -49,7 +49,7 @@ impl Call {
         }
         let stored = self.stored_for(&request.headers)?;
         // A 304 says that there would be a 2xx (RFC 9110 §13.2.1): it confirms nothing else.
-        asked(&stored).filter(|_| stored.status().is_success())?;
+        asked(self.core.route.rules.profile, &stored).filter(|_| stored.status().is_success())?;
         let holds = self.core.validity(&stored).await != Validity::Hard;
         holds.then(|| Validated(stored))
     }
@@ -76,7 +76,8 @@ impl Call {
         let cookies: Vec<HeaderValue> = all(&confirmed.headers, header::SET_COOKIE);
         let request = filing.request.clone();
         let (in_background, why, facts) = (self.in_background, self.missing.why, self.plan.facts);
-        let about = asked(&stored).map(|asked| asked.confirmed_by(&confirmed.headers));
+        let profile = core.route.rules.profile;
+        let about = asked(profile, &stored).map(|asked| asked.confirmed_by(&confirmed.headers));
         let (fresh, is_stored, detail) = match about {
             Some(Confirms::Stored) => {
                 let mut merged = self.merged(&stored, confirmed);
@@ -199,22 +200,27 @@ struct Merged {
 impl Validated {
     /// Makes the request ask.
     pub(super) fn put_to(&self, profile: Profile, request: &mut HeaderMap) {
-        if let Some(asked) = asked(&self.0) {
+        if let Some(asked) = asked(profile, &self.0) {
             asked.put_to(profile, request);
         }
     }
 
     /// Whether a 304 with these fields answers the question about it; otherwise its client has it as it is.
-    pub(super) fn is_answered_by(&self, not_modified: &HeaderMap, request: &HeaderMap) -> bool {
-        let about = asked(&self.0).map(|asked| asked.confirmed_by(not_modified));
+    pub(super) fn is_answered_by(
+        &self,
+        profile: Profile,
+        not_modified: &HeaderMap,
+        request: &HeaderMap,
+    ) -> bool {
+        let about = asked(profile, &self.0).map(|asked| asked.confirmed_by(not_modified));
         about == Some(Confirms::Stored) || !is_the_clients(request, not_modified)
     }
 }
 
 /// What can be asked. A date that was weak when the response came is not: a 304 by it would make it
 /// look strong, and could be about another version of the same second.
-fn asked(stored: &StoredResponse) -> Option<Asked<'_>> {
-    let mut asked = Asked::of(|name| stored.field(name))?;
+fn asked(profile: Profile, stored: &StoredResponse) -> Option<Asked<'_>> {
+    let mut asked = Asked::of(profile, |name| stored.field(name))?;
     let now = stored.times().response_time.as_secs().cast_signed();
     let date = stored.field(&header::DATE);
     let sent = date

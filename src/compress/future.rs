@@ -11,7 +11,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::body::ResponseBody;
-use super::layer::Config;
+use super::config::Config;
 use crate::coding::{Coding, Encoder, Uncoded};
 use crate::policy::encoding;
 use crate::policy::negotiation::Wanted;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::request;
 use tower_layer::Layer;
 
+use super::config::Config;
 use super::service::Compress;
 use crate::coding::{self, Coding, Levels};
 use crate::error::ConfigError;
@@ -27,16 +28,6 @@ use crate::policy::encoding::Rules;
 pub struct CompressLayer {
     config: Config,
 }
-
-/// What the layer and its services share.
-#[derive(Clone)]
-pub(super) struct Config {
-    pub(super) rules: Rules,
-    pub(super) levels: Levels,
-    pub(super) skip_if: Vec<RequestTest>,
-}
-
-type RequestTest = Arc<dyn Fn(&request::Parts) -> bool + Send + Sync>;
 
 impl CompressLayer {
     /// Offers every coding whose feature is on, in the order br, zstd, gzip.

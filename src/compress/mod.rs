@@ -79,6 +79,7 @@
 //! [`DecompressLayer`] decodes what clients send, within limits.
 
 mod body;
+mod config;
 mod future;
 mod layer;
 mod requests;

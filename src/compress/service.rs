@@ -9,8 +9,8 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::body::ResponseBody;
+use super::config::Config;
 use super::future::{Plan, ResponseFuture};
-use super::layer::Config;
 use crate::header::accept_encoding::AcceptEncoding;
 use crate::policy::negotiation::negotiate;
 

@@ -21,7 +21,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::body::{Reading, ResponseBody};
-use super::layer::{Looking, Route};
+use super::route::{Looking, Route};
 use super::{order, tag};
 use crate::clock::Timestamp;
 use crate::policy::precondition::{

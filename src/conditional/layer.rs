@@ -2,30 +2,16 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use http::request;
 use tower_layer::Layer;
 
+use super::route::Route;
 use super::service::Conditional;
 use super::tag::Validator;
 use crate::clock::Clock;
 use crate::error::ConfigError;
-
-/// Finds the current validator of what a request is about.
-pub(super) type Lookup = Arc<dyn Fn(&request::Parts) -> Looking + Send + Sync>;
-pub(super) type Looking = Pin<Box<dyn Future<Output = Option<Validator>> + Send>>;
-
-/// The configuration that a layer and its services share.
-#[derive(Clone)]
-pub(super) struct Route {
-    pub(super) body_limit: u64,
-    pub(super) weak: bool,
-    pub(super) current: Option<Lookup>,
-    /// Two digits of a year are read by it.
-    pub(super) clock: Clock,
-}
 
 /// A [`Layer`] that names what the handler made and answers `304 Not Modified` to clients that hold it.
 ///
@@ -141,15 +127,5 @@ impl<S> Layer<S> for ConditionalLayer {
 impl fmt::Debug for ConditionalLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.route.fmt(f)
-    }
-}
-
-impl fmt::Debug for Route {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConditionalLayer")
-            .field("body_limit", &self.body_limit)
-            .field("weak", &self.weak)
-            .field("current", &self.current.is_some())
-            .finish_non_exhaustive()
     }
 }

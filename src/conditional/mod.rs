@@ -82,6 +82,7 @@ mod body;
 mod future;
 mod layer;
 mod order;
+mod route;
 mod service;
 mod tag;
 

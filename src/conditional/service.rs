@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use super::body::ResponseBody;
 use super::future::{Examining, ResponseFuture};
-use super::layer::Route;
+use super::route::Route;
 use crate::policy::precondition::{is_guarded, preconditions};
 
 /// The service of a [`ConditionalLayer`](super::ConditionalLayer).

@@ -4,6 +4,7 @@ use http::header::{self, HeaderMap};
 use http::{Method, StatusCode, Uri};
 
 use super::request::is_safe;
+use super::tag::canonical_host;
 
 /// Whether an answer says that the request did something: a non-error status (RFC 9111 §4.4).
 pub(crate) fn spoils(method: &Method, status: StatusCode) -> bool {
@@ -34,8 +35,9 @@ fn same_origin_path(host: Option<&str>, base: &str, reference: &str) -> Option<S
         };
         let uri: Uri = absolute.parse().ok()?;
         let same = host.is_some_and(|host| {
-            uri.authority()
-                .is_some_and(|authority| authority.as_str().eq_ignore_ascii_case(host))
+            uri.authority().is_some_and(|authority| {
+                canonical_host(authority.as_str().as_bytes()) == canonical_host(host.as_bytes())
+            })
         });
         return same.then(|| uri.path().to_owned());
     }
@@ -107,6 +109,10 @@ mod tests {
             ("http://api.test/posts/7", Some("/posts/7")),
             ("https://API.test/posts/7?x#y", Some("/posts/7")),
             ("//api.test/a", Some("/a")),
+            ("http://api.test:80/a", Some("/a")),
+            ("https://api.test:443/a", Some("/a")),
+            ("http://api.test:8080/a", None),
+            ("http://api.test.evil.test/a", None),
             ("http://evil.test/posts/7", None),
             ("//evil.test/a", None),
             ("mailto:a@b", None),

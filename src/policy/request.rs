@@ -24,26 +24,41 @@ pub(crate) enum Fact {
     SeveralHosts = 1 << 9,
 }
 
+/// What a field says by being there at all.
+const FIELDS: [(&str, Fact); 13] = [
+    ("range", Fact::Range),
+    ("cookie", Fact::Cookie),
+    ("pragma", Fact::Pragma),
+    ("upgrade", Fact::Upgrade),
+    ("if-match", Fact::OriginPrecondition),
+    ("authorization", Fact::Authorization),
+    ("cache-control", Fact::CacheControl),
+    ("if-none-match", Fact::Precondition),
+    ("x-http-method", Fact::MethodOverride),
+    ("if-modified-since", Fact::Precondition),
+    ("x-method-override", Fact::MethodOverride),
+    ("if-unmodified-since", Fact::OriginPrecondition),
+    ("x-http-method-override", Fact::MethodOverride),
+];
+
+/// The lengths of these names, a bit for each: most fields of a request have none of them.
+const LENGTHS: u32 = {
+    let (mut lengths, mut at) = (0, 0);
+    while at < FIELDS.len() {
+        lengths |= 1 << FIELDS[at].0.len();
+        at += 1;
+    }
+    lengths
+};
+
 impl Fact {
-    /// What a field says by being there at all.
+    #[inline]
     fn of(name: &str) -> Option<Self> {
-        // By length first: most fields of a request are none of these.
-        match (name.len(), name) {
-            (5, "range") => Some(Self::Range),
-            (6, "cookie") => Some(Self::Cookie),
-            (6, "pragma") => Some(Self::Pragma),
-            (7, "upgrade") => Some(Self::Upgrade),
-            (8, "if-match") => Some(Self::OriginPrecondition),
-            (13, "authorization") => Some(Self::Authorization),
-            (13, "cache-control") => Some(Self::CacheControl),
-            (13, "if-none-match") => Some(Self::Precondition),
-            (13, "x-http-method") => Some(Self::MethodOverride),
-            (17, "if-modified-since") => Some(Self::Precondition),
-            (17, "x-method-override") => Some(Self::MethodOverride),
-            (19, "if-unmodified-since") => Some(Self::OriginPrecondition),
-            (22, "x-http-method-override") => Some(Self::MethodOverride),
-            _ => None,
+        if name.len() >= 32 || LENGTHS & (1 << name.len()) == 0 {
+            return None;
         }
+        let found = FIELDS.iter().find(|(known, _)| *known == name);
+        found.map(|(_, fact)| *fact)
     }
 }
 

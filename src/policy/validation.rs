@@ -34,10 +34,18 @@ const CLIENTS_OWN: [HeaderName; 4] = [
 ];
 
 impl<'a> Asked<'a> {
-    /// The validators of a response, if it has any.
-    pub(crate) fn of(field: impl Fn(&HeaderName) -> Option<&'a HeaderValue>) -> Option<Self> {
+    /// The validators of a response, if it has any. An origin that writes tags in a form of its own may
+    /// know them again: in the rfc9111 profile it is asked by whatever it wrote.
+    pub(crate) fn of(
+        profile: Profile,
+        field: impl Fn(&HeaderName) -> Option<&'a HeaderValue>,
+    ) -> Option<Self> {
+        let is_asked_by = |tag: &&HeaderValue| match profile {
+            Profile::Safe => EntityTag::parse(tag.as_bytes()).is_some(),
+            Profile::Rfc9111 => !tag.is_empty(),
+        };
         let asked = Self {
-            etag: field(&header::ETAG).filter(|tag| EntityTag::parse(tag.as_bytes()).is_some()),
+            etag: field(&header::ETAG).filter(is_asked_by),
             last_modified: field(&header::LAST_MODIFIED),
         };
         (asked.etag.is_some() || asked.last_modified.is_some()).then_some(asked)
@@ -62,11 +70,14 @@ impl<'a> Asked<'a> {
 
     /// What a 304 with these fields confirms (RFC 9111 §4.3.3, §4.3.4).
     pub(crate) fn confirmed_by(self, not_modified: &HeaderMap) -> Confirms {
-        let tag = |value: &'a HeaderValue| EntityTag::parse(value.as_bytes());
         let said = not_modified.get(header::ETAG);
-        let said = said.and_then(|value| EntityTag::parse(value.as_bytes()));
-        match (self.etag.and_then(tag), said) {
-            (Some(ours), Some(said)) if !said.matches_weakly(ours) => Confirms::Other,
+        let tag = |value: &'a HeaderValue| EntityTag::parse(value.as_bytes());
+        let said_tag = said.and_then(|value| EntityTag::parse(value.as_bytes()));
+        match (self.etag, said_tag) {
+            (Some(ours), Some(said)) => match tag(ours) {
+                Some(ours) if said.matches_weakly(ours) => Confirms::Stored,
+                _ => Confirms::Other,
+            },
             _ => Confirms::Stored,
         }
     }
@@ -83,7 +94,8 @@ pub(crate) fn freshened(
     // Without `Date` it was made when it came, not when the stored one was.
     stored.remove(header::DATE);
     let updates = |name: &&HeaderName| match **name {
-        header::CONTENT_LENGTH | header::CONTENT_RANGE => false,
+        header::CONTENT_LENGTH => false,
+        header::CONTENT_RANGE => profile == Profile::Rfc9111,
         // The same tag but perhaps for its strength; and bytes that had none are not what a tag of now names.
         header::ETAG => false,
         header::VARY => false,
@@ -204,18 +216,21 @@ mod tests {
         for (stored, client, expected) in rows {
             let stored = fields(stored);
             let mut request = fields(client);
-            let asked = Asked::of(|name| stored.get(name)).unwrap();
+            let asked = Asked::of(Profile::Safe, |name| stored.get(name)).unwrap();
             asked.put_to(Profile::Safe, &mut request);
             assert_eq!(request, fields(expected), "{stored:?} {client:?}");
         }
         let both = fields(&[("etag", "\"a\""), ("last-modified", "x")]);
         let mut request = HeaderMap::new();
-        let asked = Asked::of(|name| both.get(name)).unwrap();
+        let asked = Asked::of(Profile::Safe, |name| both.get(name)).unwrap();
         asked.put_to(Profile::Rfc9111, &mut request);
         assert_eq!(request.len(), 2, "by the letter of the RFC, both");
         for none in [&[("etag", "a")][..], &[("date", "x")]] {
             let stored = fields(none);
-            assert!(Asked::of(|name| stored.get(name)).is_none(), "{none:?}");
+            assert!(
+                Asked::of(Profile::Safe, |name| stored.get(name)).is_none(),
+                "{none:?}"
+            );
         }
     }
 
@@ -240,7 +255,7 @@ mod tests {
         ];
         for (stored, not_modified, expected) in rows {
             let stored = fields(stored);
-            let asked = Asked::of(|name| stored.get(name)).unwrap();
+            let asked = Asked::of(Profile::Safe, |name| stored.get(name)).unwrap();
             assert_eq!(asked.confirmed_by(&fields(not_modified)), expected);
         }
     }

@@ -175,7 +175,7 @@ fn leaked((name, value): &Line) -> Line {
     (name.clone(), HeaderValue::from_static(text))
 }
 
-/// The lines that stay, behind the places, which [`filled`] looks for at the beginning.
+/// The lines that stay, behind the places, which [`fill`] looks for at the beginning.
 fn outline(places: Places, lines: &[Line], stays: impl Fn(&HeaderName) -> bool) -> Outline {
     const EMPTY: HeaderValue = HeaderValue::from_static("");
     let placed = PLACED.iter().zip(places).filter(|(_, has)| *has);
@@ -195,49 +195,48 @@ fn outline(places: Places, lines: &[Line], stays: impl Fn(&HeaderName) -> bool) 
     }
 }
 
-/// A copy of an outline with its places filled in, by the first of a response's own lines, and the
-/// lines that are left. To look where they were put costs less than to search by name; should
-/// one not be there after all, the names decide.
+/// Makes `map` a copy of an outline, fills in its places with the first of a response's own lines, and
+/// hands back the lines that are left. To look where they were put costs less than to search by
+/// name; should one not be there after all, the names decide.
 #[inline]
-pub(crate) fn filled<'a>(
+pub(crate) fn fill<'a>(
+    map: &mut HeaderMap,
     outline: &Outline,
     own: &'a [Line],
     age: &HeaderValue,
     status: &HeaderValue,
-) -> (HeaderMap, &'a [Line]) {
+) -> &'a [Line] {
     let (placed, rest) = own.split_at(outline.places.len().min(own.len()));
-    let mut map = outline.map.clone();
+    // Taken before the map is copied: what was written a moment ago is slow to move.
+    let (age_taken, status_taken) = (age.clone(), status.clone());
+    *map = outline.map.clone();
     let mut slots = map.iter_mut();
-    let mut are_there = fill(slots.next(), &header::AGE, age);
-    are_there &= fill(slots.next(), &CACHE_STATUS, status);
-    for ((name, value), stays) in placed.iter().zip(&outline.places) {
-        if *stays {
-            are_there &= fill(slots.next(), name, value);
-        }
+    let mut are_there = put(slots.next(), &header::AGE, age_taken);
+    are_there &= put(slots.next(), &CACHE_STATUS, status_taken);
+    let placed = placed.iter().zip(&outline.places);
+    let placed = placed.filter_map(|(line, stays)| stays.then_some(line));
+    for (name, value) in placed.clone() {
+        are_there &= put(slots.next(), name, value.clone());
     }
     if !are_there {
         map.insert(header::AGE, age.clone());
         map.insert(CACHE_STATUS, status.clone());
-        for ((name, value), _) in placed
-            .iter()
-            .zip(&outline.places)
-            .filter(|(_, stays)| **stays)
-        {
+        for (name, value) in placed {
             map.insert(name.clone(), value.clone());
         }
     }
-    (map, rest)
+    rest
 }
 
 #[inline]
-fn fill(
-    slot: Option<(&HeaderName, &mut HeaderValue)>,
+fn put(
+    place: Option<(&HeaderName, &mut HeaderValue)>,
     name: &HeaderName,
-    value: &HeaderValue,
+    value: HeaderValue,
 ) -> bool {
-    match slot {
-        Some((place, slot)) if place == name => {
-            *slot = value.clone();
+    match place {
+        Some((its, place)) if its == name => {
+            *place = value;
             true
         }
         _ => false,
@@ -345,7 +344,8 @@ mod tests {
             let has_etag = original.contains_key(header::ETAG);
             for (outline, is_304) in [(&common.whole, false), (&common.not_modified, true)] {
                 let stays = |name: &HeaderName| !is_304 || stays_when_not_modified(name, has_etag);
-                let (mut filled, rest) = filled(outline, &own, &age, &status);
+                let mut filled = HeaderMap::new();
+                let rest = fill(&mut filled, outline, &own, &age, &status);
                 for (name, value) in rest.iter().filter(|(name, _)| stays(name)) {
                     filled.append(name.clone(), value.clone());
                 }

@@ -1,20 +1,31 @@
 //! Exchanges with a cache of `Profile::Rfc9111`, each beside the section that says how they must go.
 //!
-//! The rows are scripts, one exchange per line; `script.rs` tells how they are read.
+//! The rows are tables of scripts (`rows/`), one exchange per line; `script` tells how they are read. They run
+//! here through the layer, and through the proxy on sockets in `examples/tests/rfc9111`.
 
-mod age;
 mod credentials;
-mod freshness;
-mod head;
-mod invalidation;
+mod layer;
 mod posted;
 mod profiles;
-mod range;
-mod requests;
-mod reuse;
+mod rows;
+#[allow(
+    dead_code,
+    reason = "each runner uses the part of the language it needs"
+)]
 mod script;
-mod stale;
-mod storing;
-mod targeted;
-mod validation;
-mod vary;
+mod searches;
+#[path = "../support/mod.rs"]
+mod support;
+
+use crate::layer::InProcess;
+use crate::script::Runner;
+
+/// Where the tables are, seen from the package.
+const TABLES: &str = "tests/rfc9111";
+
+fn check(table: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let player = async |clock: &_| InProcess::new(clock);
+    let rows = script::check(table, Runner::InProcess, player);
+    runtime.unwrap().block_on(rows);
+}

@@ -260,20 +260,27 @@ async fn keys_are_bounded_and_whoever_waits_for_none_makes_room() {
 
 #[test]
 fn a_queue_is_served_on_when_the_runtime_that_served_it_is_gone() {
-    let pacer = Pacer::new(Quota::new(1, SECOND / 5));
+    let (pacer, clock) = pacer(Quota::per_second(1), |builder| builder);
     let runtime = || tokio::runtime::Runtime::new().unwrap();
-    let first = runtime();
+    let (first, second) = (runtime(), runtime());
     first.block_on(pacer.ready("a", NORMAL)).unwrap();
-    let other = pacer.clone();
-    first.spawn(async move { other.ready("a", NORMAL).await });
-    std::thread::sleep(SECOND / 20);
-    let second = runtime();
-    let third = pacer.clone();
-    let waits = second.spawn(async move { third.ready("a", NORMAL).await });
-    std::thread::sleep(SECOND / 20);
-    first.shutdown_background();
-    let done = second.block_on(async { tokio::time::timeout(10 * SECOND, waits).await });
-    done.unwrap().unwrap().unwrap();
+    let ready = |runtime: &tokio::runtime::Runtime| {
+        let pacer = pacer.clone();
+        runtime.spawn(async move { pacer.ready("a", NORMAL).await })
+    };
+    let waiting = |number: usize| {
+        while pacer.stats().waiting[1] != number {
+            std::thread::yield_now();
+        }
+    };
+    ready(&first);
+    waiting(1);
+    let waits = ready(&second);
+    waiting(2);
+    drop(first);
+    waiting(1);
+    clock.advance(SECOND);
+    second.block_on(waits).unwrap().unwrap();
 }
 
 #[test]

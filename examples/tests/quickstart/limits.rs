@@ -1,10 +1,10 @@
 //! `/protected`: so many at once from one address, and as many more in a period.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::client::Answer;
 use crate::support::server::{eventually, Server};
-use crate::support::{within, Quickstart};
+use crate::support::Quickstart;
 
 /// Three at once, and one more each twenty minutes.
 const THREE: [(&str, &str); 2] = [("LIMIT", "3"), ("LIMIT_PERIOD_MS", "3600000")];
@@ -12,7 +12,9 @@ const THREE: [(&str, &str); 2] = [("LIMIT", "3"), ("LIMIT_PERIOD_MS", "3600000")
 fn node(redis: Option<&Server>, limit: [(&str, &str); 2]) -> Quickstart {
     let url = redis.map(Server::url).unwrap_or_default();
     let [a, b] = limit;
-    let node = Quickstart::start(&[("REDIS_URL", &url), a, b]);
+    // Patient, so that a busy machine does not make it go on by itself.
+    let patient = ("REDIS_DEADLINE_MS", "60000");
+    let node = Quickstart::start(&[("REDIS_URL", &url), patient, a, b]);
     if redis.is_some() {
         assert!(eventually(|| node.redis_is_up()));
     }
@@ -64,12 +66,12 @@ fn one_address_gets_through_as_often_as_the_limit_says() {
 #[test]
 fn who_waits_as_long_as_told_gets_through_once_more() {
     let service = node(None, [("LIMIT", "2"), ("LIMIT_PERIOD_MS", "2000")]);
+    let first = Instant::now();
     assert_eq!(statuses(&service, 2), [200, 200]);
-    let passed = within(Duration::from_secs(5), || {
-        service.get("/protected").status == 200
-    });
+    assert!(eventually(|| service.get("/protected").status == 200));
     // A second for one of two in two seconds.
-    assert!(passed.unwrap() >= Duration::from_millis(900), "{passed:?}");
+    let waited = first.elapsed();
+    assert!(waited >= Duration::from_secs(1), "{waited:?}");
 }
 
 #[test]

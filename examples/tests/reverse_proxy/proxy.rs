@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::client::{Answer, Client};
+use crate::files::Files;
 use crate::origin::Origin;
 use crate::server::eventually;
 
@@ -27,6 +28,10 @@ impl Proxy {
 
     pub fn with(origin: &Origin, flags: &[&str]) -> Self {
         Self::start(&origin.url(), flags)
+    }
+
+    pub fn before_files(files: &Files) -> Self {
+        Self::start(&files.url(), &["--profile", "rfc9111"])
     }
 
     pub fn start(origin: &str, flags: &[&str]) -> Self {
@@ -67,6 +72,11 @@ impl Proxy {
             .unwrap()
             .recv_timeout(Duration::from_secs(10));
         line.expect("each request is logged")
+    }
+
+    /// What it has logged and nobody has read.
+    pub fn log_so_far(&self) -> Vec<String> {
+        self.log.lock().unwrap().try_iter().collect()
     }
 
     /// Asks it to stop, as a supervisor does.

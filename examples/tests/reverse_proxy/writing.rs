@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use hyper::{HeaderMap, StatusCode};
 use tokio::io::AsyncWrite;
 
-use crate::informational::{channel, Heads, Informing, Interim};
+use crate::informational::{Informing, Interim};
 
 const HINTS: &[u8] = b"HTTP/1.1 103 Early Hints\r\n\r\n";
 
@@ -55,10 +55,10 @@ impl Wake for Woken {
     }
 }
 
-fn hints() -> Heads {
-    let (sender, heads) = channel();
+/// Hints come from the origin, for the request that is being answered.
+fn hint(interim: &Interim) {
+    let sender = interim.sender();
     sender.send(StatusCode::EARLY_HINTS, &HeaderMap::new());
-    heads
 }
 
 #[test]
@@ -79,9 +79,8 @@ fn an_answer_that_was_begun_is_written_to_its_end_first() {
         Poll::Ready(Ok(3))
     ));
     // The next request was read meanwhile, and its hints are there.
-    assert!(pin!(interim.before(pending::<()>(), hints()))
-        .poll(cx)
-        .is_pending());
+    hint(&interim);
+    assert!(pin!(interim.before(pending::<()>())).poll(cx).is_pending());
     room.store(100, Ordering::Relaxed);
     assert!(matches!(
         connection.as_mut().poll_write(cx, b"wer"),
@@ -104,9 +103,8 @@ fn hints_that_were_begun_are_written_to_their_end_before_the_answer() {
         interim.clone(),
     );
     let mut connection = Pin::new(&mut connection);
-    assert!(pin!(interim.before(pending::<()>(), hints()))
-        .poll(cx)
-        .is_pending());
+    hint(&interim);
+    assert!(pin!(interim.before(pending::<()>())).poll(cx).is_pending());
     assert!(connection.as_mut().poll_flush(cx).is_pending());
     assert!(connection.as_mut().poll_write(cx, b"answer").is_pending());
     room.store(100, Ordering::Relaxed);
@@ -129,7 +127,8 @@ fn the_answer_is_not_given_to_hyper_before_its_hints_are_written() {
         interim.clone(),
     );
     let mut connection = Pin::new(&mut connection);
-    let mut answer = pin!(interim.before(ready(200), hints()));
+    hint(&interim);
+    let mut answer = pin!(interim.before(ready(200)));
     assert!(answer.as_mut().poll(cx).is_pending());
     assert!(connection.as_mut().poll_flush(cx).is_pending());
     assert!(
@@ -153,7 +152,8 @@ fn the_answer_is_worked_on_although_its_hints_cannot_be_written() {
         Poll::<()>::Pending
     });
     let interim = Interim::default();
-    let mut answer = pin!(interim.before(work, hints()));
+    hint(&interim);
+    let mut answer = pin!(interim.before(work));
     for _ in 0..3 {
         assert!(answer.as_mut().poll(cx).is_pending());
     }
@@ -163,7 +163,6 @@ fn the_answer_is_worked_on_although_its_hints_cannot_be_written() {
 #[test]
 fn hints_that_nobody_reads_are_bounded() {
     let cx = &mut Context::from_waker(Waker::noop());
-    let (sender, heads) = channel();
     let (mut taken, room) = (Vec::new(), AtomicUsize::new(0));
     let interim = Interim::default();
     let mut connection = Informing::new(
@@ -174,19 +173,51 @@ fn hints_that_nobody_reads_are_bounded() {
         interim.clone(),
     );
     let mut connection = Pin::new(&mut connection);
-    let mut answer = pin!(interim.before(pending::<()>(), heads));
+    let mut answer = pin!(interim.before(pending::<()>()));
     let mut turn = || {
         assert!(answer.as_mut().poll(cx).is_pending());
         let _ = connection.as_mut().poll_flush(cx);
     };
     for _ in 0..1000 {
-        sender.send(StatusCode::EARLY_HINTS, &HeaderMap::new());
+        hint(&interim);
         turn();
     }
     room.store(usize::MAX, Ordering::Relaxed);
     for _ in 0..1000 {
         turn();
     }
-    // One on its way, and those in the channel.
-    assert_eq!(taken.len() / HINTS.len(), 17);
+    assert_eq!(taken.len() / HINTS.len(), 16);
+}
+
+/// A request that was answered from store may have the origin asked still, to refresh what is stored.
+#[test]
+fn hints_for_a_request_that_was_answered_are_nobodys() {
+    let cx = &mut Context::from_waker(Waker::noop());
+    let (mut taken, room) = (Vec::new(), AtomicUsize::new(100));
+    let interim = Interim::default();
+    let mut connection = Informing::new(
+        Narrow {
+            taken: &mut taken,
+            room: &room,
+        },
+        interim.clone(),
+    );
+    let late = interim.sender();
+    assert!(pin!(interim.before(ready(()))).poll(cx).is_ready());
+    late.send(StatusCode::EARLY_HINTS, &HeaderMap::new());
+    assert!(Pin::new(&mut connection).poll_flush(cx).is_ready());
+    assert_eq!(taken, b"");
+}
+
+/// Hints arrive while the connection waits: whoever answers is woken, and has it written to.
+#[test]
+fn hints_wake_the_connection() {
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let cx = &mut Context::from_waker(&waker);
+    let interim = Interim::default();
+    let sender = interim.sender();
+    assert!(pin!(interim.before(pending::<()>())).poll(cx).is_pending());
+    sender.send(StatusCode::EARLY_HINTS, &HeaderMap::new());
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
 }

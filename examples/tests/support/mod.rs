@@ -25,6 +25,7 @@ pub fn program() -> Command {
     let mut command = Command::new(path());
     for name in [
         "REDIS_URL",
+        "REDIS_DEADLINE_MS",
         "ORIGIN_DELAY_MS",
         "WEBHOOK_SECRET",
         "LIMIT",

@@ -91,7 +91,7 @@ pub(crate) fn storing(rules: &Rules, exchange: &Exchange<'_>) -> Result<Terms, R
     let mut withheld = named(&ruling.no_cache);
     let validated_each_time = ruling.no_cache.is_some() && withheld.is_empty();
     withheld.extend(named(&ruling.private));
-    if validated_each_time && !has_validator(exchange.headers) {
+    if validated_each_time && !has_validator(rules.profile, exchange.headers) {
         return Err(Reason::NoCache);
     }
     refused_by_fields(rules.profile, exchange.headers)?;
@@ -145,14 +145,15 @@ fn refused_by_the_ruling(ruling: &CacheControl, exchange: &Exchange<'_>) -> Resu
 
 /// Fields that make a response one of a kind, or a stream.
 fn refused_by_fields(profile: Profile, headers: &HeaderMap) -> Result<(), Reason> {
-    if headers.contains_key(header::TRAILER) {
-        return Err(Reason::Trailers);
-    }
     if is_stream(headers) {
         return Err(Reason::EventStream);
     }
     if profile == Profile::Rfc9111 {
         return Ok(());
+    }
+    // Whether they come is known at the end; those that do are not stored in any profile.
+    if headers.contains_key(header::TRAILER) {
+        return Err(Reason::Trailers);
     }
     if headers.contains_key(header::SET_COOKIE) {
         return Err(Reason::SetCookie);
@@ -209,8 +210,8 @@ fn is_understood(status: StatusCode) -> bool {
     status.canonical_reason().is_some()
 }
 
-fn has_validator(headers: &HeaderMap) -> bool {
-    Asked::of(|name| headers.get(name)).is_some()
+fn has_validator(profile: Profile, headers: &HeaderMap) -> bool {
+    Asked::of(profile, |name| headers.get(name)).is_some()
 }
 
 /// Whether a field is stored with the response. What belongs to one connection is not, nor, in the safe

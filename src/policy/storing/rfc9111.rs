@@ -171,7 +171,7 @@ fn directives_count_as_they_are_defined() {
         (
             200,
             &[("trailer", "a"), ("cache-control", "max-age=9")],
-            Err(Reason::Trailers),
+            Ok(9),
         ),
     ];
     for (status, lines, expected) in rows {

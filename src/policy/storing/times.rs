@@ -61,7 +61,7 @@ pub(super) fn times(
         stale_while_revalidate: window(ruling.stale_while_revalidate, rules.stale_while_revalidate),
         stale_if_error: window(ruling.stale_if_error, on_error),
     };
-    if times.is_never_used_as_it_is() && !has_validator(exchange.headers) {
+    if times.is_never_used_as_it_is() && !has_validator(rules.profile, exchange.headers) {
         return Err(Reason::NoLifetime);
     }
     Ok(times)

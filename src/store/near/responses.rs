@@ -1,5 +1,6 @@
 //! Stored responses in memory, bounded in bytes.
 
+use std::cmp::Reverse;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -163,6 +164,12 @@ impl Responses {
         }
     }
 
+    /// The first of the responses that lie in a place, whatever their key is.
+    pub(crate) fn first_at(&self, place: u64) -> Option<Arc<StoredResponse>> {
+        let slot = self.slots.get(&place)?;
+        slot.responses().first().cloned()
+    }
+
     /// Stores a response in place of the one for the same key and variant. `worth` says what the others
     /// are still good for.
     pub(crate) fn insert(
@@ -198,6 +205,8 @@ impl Responses {
         if kept.len() > self.variants {
             return Insertion::TooManyVariants;
         }
+        // Where several are selected, the most recent one answers (RFC 9111 §4).
+        kept.sort_by_key(|stored| Reverse(stored.times().born));
         kept.append(&mut askable);
         kept.truncate(self.variants);
         if stored.weight() > self.slot {

@@ -246,11 +246,12 @@ impl Inner {
             let call = scripts::one(&self.redis, key, ask, limit);
             return self.calls.counted(1, call).await;
         };
-        let runs = [Run { ask, number: 1 }, ahead];
+        let run = ahead.run();
+        let runs = [Run { ask, number: 1 }, run];
         let call = scripts::batch(&self.redis, key, 0.0, &runs, limit);
-        let (debt, granted) = self.calls.counted(1 + ahead.number, call).await?;
+        let (debt, granted) = self.calls.counted(1 + run.number, call).await?;
         let debt = debt + granted[0] as f64 * ask.price;
-        self.deposit(key, lease, granted[1], debt);
+        ahead.deposit(granted[1], debt);
         Ok(Answer {
             granted: granted[0] > 0,
             debt,
@@ -258,25 +259,24 @@ impl Inner {
     }
 
     /// What is taken in advance beside what is asked for.
-    pub(super) fn ahead(self: &Arc<Self>, key: &Key, ask: &Ask, lease: Leasing) -> Option<Run> {
+    pub(super) fn ahead<'a>(
+        self: &'a Arc<Self>,
+        key: &'a Key,
+        ask: &Ask,
+        lease: Leasing,
+    ) -> Option<Ahead<'a>> {
         let (cost, now) = (lease.tokens(ask), Instant::now());
         let wanted = self.prepaid.wanted(key, cost, &lease, now);
         if wanted.is_new {
             self.end_turns(key, lease.turn);
         }
-        let run = Run {
-            ask: lease.token,
-            number: wanted.tokens,
-        };
-        (wanted.tokens > 0).then_some(run)
-    }
-
-    pub(super) fn deposit(&self, key: &Key, lease: Option<Leasing>, tokens: u64, debt: f64) {
-        if let (Some(lease), 1..) = (lease, tokens) {
-            let debt = debt + tokens as f64 * lease.token.price;
-            self.prepaid
-                .deposit(key, tokens, debt, lease.turn, Instant::now());
-        }
+        let (prepaid, tokens) = (&self.prepaid, wanted.tokens);
+        (tokens > 0).then_some(Ahead {
+            prepaid,
+            key,
+            lease,
+            tokens,
+        })
     }
 
     /// Has what is not spent go back, for as long as somebody asks.
@@ -318,6 +318,39 @@ impl Inner {
                 let _ = inner.adjust(&key, refund).await;
             });
         }
+    }
+}
+
+/// Tokens that a call asks for in advance. Dropped, the call has ended, whatever it brought.
+pub(super) struct Ahead<'a> {
+    prepaid: &'a Prepaid,
+    key: &'a Key,
+    lease: Leasing,
+    tokens: u64,
+}
+
+impl Ahead<'_> {
+    pub(super) fn run(&self) -> Run {
+        Run {
+            ask: self.lease.token,
+            number: self.tokens,
+        }
+    }
+
+    /// So many were granted, of a bucket with this debt before them.
+    pub(super) fn deposit(self, tokens: u64, debt: f64) {
+        if tokens > 0 {
+            let Leasing { turn, token, .. } = self.lease;
+            let debt = debt + tokens as f64 * token.price;
+            let now = Instant::now();
+            self.prepaid.deposit(self.key, tokens, debt, turn, now);
+        }
+    }
+}
+
+impl Drop for Ahead<'_> {
+    fn drop(&mut self) {
+        self.prepaid.came(self.key, self.tokens);
     }
 }
 

@@ -71,7 +71,8 @@ impl Pump {
             price: price.sum(),
             ..last
         };
-        runs.extend(lease.and_then(|lease| inner.ahead(key, &all, lease)));
+        let ahead = lease.and_then(|lease| inner.ahead(key, &all, lease));
+        runs.extend(ahead.as_ref().map(|ahead| ahead.run()));
         let given = spare.map_or(0.0, |spare| spare.price);
         let limit = inner.redis.deadline();
         let charges = runs.iter().map(|run| run.number).sum();
@@ -82,8 +83,9 @@ impl Pump {
                 if let Some(spare) = spare {
                     inner.lines.spare(key, spare);
                 }
-                let ahead = granted.get(asked).copied().unwrap_or_default();
-                inner.deposit(key, lease, ahead, debt);
+                if let Some(ahead) = ahead {
+                    ahead.deposit(granted[asked], debt);
+                }
             }
             Err(why) => batch.fail(why),
         }

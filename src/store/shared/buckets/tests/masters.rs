@@ -2,10 +2,9 @@
 
 use tokio::time::Instant;
 
-use super::{charge, node, still, Duration, SECOND};
+use super::{charge, node, still, waiting, Duration, MINUTE, SECOND};
 use crate::policy::bucket::Quota;
-use crate::redis::Redis;
-use crate::store::shared::buckets::{Policy, SharedBuckets};
+use crate::store::shared::buckets::Policy;
 use crate::store::shared::tests::masters::Cluster;
 use crate::store::shared::tests::server::eventually as wait_for;
 use crate::store::shared::tests::watched::Watched;
@@ -13,12 +12,7 @@ use crate::store::shared::tests::watched::Watched;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_buckets_of_one_principal_are_taken_together_on_any_node_of_a_cluster() {
     let cluster = Cluster::start();
-    let redis = Redis::builder(cluster.url())
-        .prefix("test")
-        .deadline(SECOND / 4);
-    let redis = redis.build().unwrap();
-    assert!(redis.connected(10 * SECOND).await);
-    let buckets = SharedBuckets::new(redis);
+    let buckets = node(&cluster.url()).await;
     let (few, many, all) = (still("few", 2), still("many", 5), still("all", 300));
     for principal in 1..=100 {
         let charges = [
@@ -49,7 +43,7 @@ async fn the_buckets_of_one_principal_are_taken_together_on_any_node_of_a_cluste
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failover_admits_at_most_the_capacity_once_more() {
     let mut watched = Watched::start();
-    let buckets = node(&watched.url()).await;
+    let buckets = waiting(&watched.url(), SECOND / 20).await;
     let quota = Quota::per_second(50).capacity(40);
     let policy = Policy::new("p", &quota);
     let caller = {
@@ -70,7 +64,7 @@ async fn a_failover_admits_at_most_the_capacity_once_more() {
                     Err(_) => silent += 1,
                 }
                 slowest = slowest.max(asked.elapsed());
-                assert!(began.elapsed() < 30 * SECOND, "there was no failover");
+                assert!(began.elapsed() < 2 * MINUTE, "there was no failover");
                 tokio::time::sleep(SECOND / 500).await;
             }
             (admitted, silent, slowest, began.elapsed())
@@ -82,6 +76,5 @@ async fn a_failover_admits_at_most_the_capacity_once_more() {
     let most = 40.0 + 50.0 * lasted.as_secs_f64() + 40.0;
     println!("{admitted} of at most {most:.0} admitted, {silent} without an answer, the slowest took {slowest:?}");
     assert!(admitted as f64 <= most);
-    assert!(slowest < SECOND / 2, "{slowest:?}");
     assert!(wait_for(|| watched.replica.cli(&["dbsize"]) == "1"));
 }

@@ -3,23 +3,45 @@
 #![allow(clippy::print_stdout, reason = "figures are for whoever runs them")]
 
 mod leases;
+mod leasing;
+#[allow(clippy::duplicate_mod, reason = "integration tests use it too")]
+#[path = "../../../../../tests/support/ledger.rs"]
+mod ledger;
 mod lines;
 mod masters;
 mod model;
-mod nodes;
 mod outages;
 mod takes;
+mod windows;
 
+use std::future::Future;
 use std::time::Duration;
 
 use super::handle::SharedBuckets;
 use super::{Charge, Policy};
 use crate::policy::bucket::Quota;
 use crate::redis::Redis;
-use crate::store::shared::tests::server::Server;
+use crate::store::shared::tests::server::{self, Server};
 
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// Numbers that look random, and are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) % sides
+    }
+
+    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.roll(all.len() as u64) as usize]
+    }
+}
 
 /// How many steps a random test takes: more where `LARDER_STEPS` says so.
 fn steps(usually: usize) -> usize {
@@ -27,11 +49,32 @@ fn steps(usually: usize) -> usize {
     told.and_then(|steps| steps.parse().ok()).unwrap_or(usually)
 }
 
-/// One process, connected.
+/// One process, connected, and patient with a busy machine: what it is told does not depend on when.
 async fn node(url: &str) -> SharedBuckets {
-    let redis = Redis::builder(url).prefix("test").build().unwrap();
-    assert!(redis.connected(10 * SECOND).await, "{redis:?}");
+    waiting(url, MINUTE).await
+}
+
+/// One that waits for no answer for longer than this.
+async fn waiting(url: &str, deadline: Duration) -> SharedBuckets {
+    let redis = Redis::builder(url).prefix("test").deadline(deadline);
+    let redis = redis.build().unwrap();
+    assert!(redis.connected(MINUTE).await, "{redis:?}");
     SharedBuckets::new(redis)
+}
+
+/// Waits until it has happened, however busy the machine is.
+async fn eventually<F, Happened>(mut happened: F)
+where
+    F: FnMut() -> Happened,
+    Happened: Future<Output = bool>,
+{
+    let waiting = async {
+        while !happened().await {
+            tokio::time::sleep(SECOND / 200).await;
+        }
+    };
+    let waited = tokio::time::timeout(MINUTE, waiting).await;
+    waited.expect("it does not happen");
 }
 
 /// So much an hour that nothing is refilled while a test runs.
