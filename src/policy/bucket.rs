@@ -24,7 +24,8 @@ const ROUNDED: Duration = Duration::from_micros(2);
 
 /// How much may pass: a refill rate, and a capacity for what comes at once.
 ///
-/// Over any time *w*, at most `capacity + rate · w` tokens are admitted. A bucket starts full.
+/// Over any time *w*, at most `capacity + rate · w` tokens are admitted. A bucket starts full, unless the limiter has
+/// an [initial level](crate::limit::LimiterBuilder::initial_level).
 ///
 /// ```
 /// use std::time::Duration;
