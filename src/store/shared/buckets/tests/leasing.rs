@@ -80,9 +80,8 @@ impl World {
                 Turn::Next => {}
                 Turn::Last => process.turn_ends = None,
                 Turn::Return { tokens, .. } => {
-                    let debt = self.bucket.debt(self.terms.at(self.now));
-                    let price = self.terms.price(tokens).min(debt);
-                    self.bucket = self.bucket.refund(price);
+                    let moment = self.terms.at(self.now);
+                    self.bucket = self.bucket.refund(self.terms.price(tokens), moment);
                 }
             }
         }
