@@ -303,6 +303,7 @@ impl Core {
             slots,
             bytes: self.near.bytes(),
             evicted: self.near.evicted(),
+            redis: self.shared.as_ref().map(|shared| shared.buckets.calls()),
             ..self.counters.snapshot()
         }
     }

@@ -127,3 +127,4 @@ pub use self::tell::Verdict;
 pub use crate::header::rate_limit::Profile;
 pub use crate::policy::bucket::{Decision, Quota};
 pub use crate::policy::client_address::ClientAddress;
+pub use crate::store::shared::buckets::CallStats;

@@ -1,6 +1,7 @@
 //! What a limiter did, counted.
 
 use crate::counters;
+use crate::store::shared::buckets::CallStats;
 
 /// What a limiter decided since it was made, and how full its table is.
 ///
@@ -39,6 +40,8 @@ pub struct LimitStats {
     pub bytes: usize,
     /// Buckets that made room for others before they were full: each admitted at most its debt again.
     pub evicted: u64,
+    /// The calls to Redis, of all limiters that share its handle. `None` without it.
+    pub redis: Option<CallStats>,
 }
 
 /// One thing that is counted.

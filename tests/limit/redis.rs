@@ -6,7 +6,7 @@ use crate::server::Server;
 use crate::support::Origin;
 use crate::{ask, from, passing};
 use futures_util::future::FutureExt;
-use larder::limit::{Decision, Fallback};
+use larder::limit::{CallStats, Decision, Fallback};
 use larder::{LimitLayer, Limiter, Quota, Redis};
 
 /// Long enough for a busy machine: what anybody is told does not depend on when.
@@ -507,4 +507,47 @@ async fn limiters_of_one_redis_are_asked_in_one_trip() {
         .iter()
         .all(|told| matches!(told, Decision::Refused { wait } if *wait > Duration::from_secs(13)));
     assert!(told_wait, "{told:?}");
+}
+
+#[tokio::test]
+async fn what_calls_to_redis_cost_is_counted() {
+    let server = Server::start();
+    // Longer than any machine is busy.
+    let redis = Redis::builder(server.url()).deadline(Duration::from_secs(60));
+    let redis = redis.build().unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    let limiter = Limiter::builder(Quota::per_hour(1_000)).name("api");
+    let limiter = limiter.redis(redis.clone()).build().unwrap();
+    let calls = |limiter: &Limiter| limiter.stats().redis.unwrap();
+    assert_eq!(calls(&limiter), CallStats::default());
+
+    assert_eq!(admitted(&limiter, 3).await, 3);
+    let one_by_one = calls(&limiter);
+    assert_eq!((one_by_one.answered, one_by_one.charges), (3, 3));
+    assert!(!one_by_one.slowest.is_zero());
+    assert!(one_by_one.slowest <= one_by_one.time && one_by_one.time <= 3 * one_by_one.slowest);
+
+    let crowd = (0..100).map(|_| limiter.take("ada", 1));
+    let told = futures_util::future::join_all(crowd).await;
+    assert!(told.iter().all(Decision::is_admitted));
+    let together = calls(&limiter);
+    assert_eq!(together.charges, 103);
+    // The first asks for itself, and those who came meanwhile together.
+    assert!(together.answered < 20, "{together:?}");
+
+    let other = Limiter::builder(Quota::per_hour(10)).name("other");
+    let other = other.redis(redis).build().unwrap();
+    assert_eq!(calls(&other), together, "the handle's");
+    assert_eq!(together.failed, 0);
+
+    let nowhere = Redis::open("redis://127.0.0.1:1").unwrap();
+    let away = Limiter::builder(Quota::per_hour(10)).name("api");
+    let away = away.redis(nowhere).build().unwrap();
+    assert_eq!(admitted(&away, 3).await, 3);
+    let failed = calls(&away);
+    assert_eq!(
+        (failed.answered, failed.failed, failed.time),
+        (0, 3, Duration::ZERO)
+    );
+    assert_eq!(Limiter::new(Quota::per_hour(10)).stats().redis, None);
 }

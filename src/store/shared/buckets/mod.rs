@@ -31,6 +31,7 @@
 
 #[cfg(not(feature = "redis"))]
 mod absent;
+mod calls;
 #[cfg(feature = "redis")]
 mod denied;
 #[cfg(feature = "redis")]
@@ -56,6 +57,7 @@ use std::time::Duration;
 
 #[cfg(not(feature = "redis"))]
 pub(crate) use self::absent::SharedBuckets;
+pub use self::calls::CallStats;
 #[cfg(feature = "redis")]
 pub(crate) use self::handle::SharedBuckets;
 pub(crate) use self::policy::Policy;
