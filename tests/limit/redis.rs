@@ -70,6 +70,17 @@ async fn processes_share_their_buckets() {
 }
 
 #[tokio::test]
+async fn nobodys_name_is_written_down_in_redis() {
+    let server = Server::start();
+    let quota = Quota::per_hour(10);
+    let limiter = node(&server, quota, Fallback::Closed).await;
+    assert!(limiter.take("ada@example.com", 1).await.is_admitted());
+    let names = server.cli(&["keys", "*"]);
+    assert!(names.ends_with(":api") && !names.contains("ada"), "{names}");
+    assert!(!server.cli(&["get", &names]).contains("ada"));
+}
+
+#[tokio::test]
 async fn a_layer_asks_redis_once_and_answers_as_without_it() {
     let server = Server::start();
     let layer = |redis: Redis| {
