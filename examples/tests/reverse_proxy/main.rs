@@ -37,5 +37,6 @@ mod origin;
 mod process;
 mod proxy;
 mod requests;
+mod soak;
 mod upgrades;
 mod writing;
