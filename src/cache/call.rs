@@ -204,7 +204,8 @@ impl Call {
                 collapsed: false,
                 detail: refusal.or(self.detail),
             };
-            answer::settle(&self.core, &mut parts.headers, &decision);
+            let key = Some(&*self.plan.key);
+            answer::settle(&self.core, &mut parts.headers, &decision, key);
         }
         body
     }

@@ -314,7 +314,8 @@ impl Inquiry {
         let decision = Decision::Refused {
             detail: Reason::OnlyIfCached,
         };
-        answer::settle(&self.core, response.headers_mut(), &decision);
+        let key = Some(&*self.plan.key);
+        answer::settle(&self.core, response.headers_mut(), &decision, key);
         response
     }
 }

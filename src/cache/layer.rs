@@ -359,6 +359,14 @@ impl<K> CacheLayer<K> {
         self
     }
 
+    /// Whether `Cache-Status` tells the key that was looked up (RFC 9211 §2.7), as method, host, path and
+    /// query, at most 512 bytes of it; of a user and of other parts it tells that there is one. It makes
+    /// it easy to see why two requests do not share a response, for strangers too. Default: no.
+    pub fn cache_status_key(mut self, on: bool) -> Self {
+        self.route.cache_status_key = on;
+        self
+    }
+
     /// Looks for contradictions in the settings.
     ///
     /// ```

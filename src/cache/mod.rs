@@ -148,6 +148,7 @@
 //! | [tags](CacheBuilder::max_tags), and the [length](CacheBuilder::max_tag_length) of each | 64, 256 bytes | not stored |
 //! | [variants](CacheBuilder::max_variants) of a key, [fields in `Vary`](CacheBuilder::max_vary_fields) | 16, 8 | not stored |
 //! | [fields](CacheBuilder::max_head) of a response | 16 KiB | not stored |
+//! | queries known to mean the same ([`no_vary_search`](CacheLayer::no_vary_search)) | 8192, of 1024 paths | call |
 //! | [waiters](CacheBuilder::max_waiters) for one call | 1024 | call by themselves |
 //!
 //! # Knowing whether something is cached

@@ -60,6 +60,8 @@ pub(crate) struct Route {
     /// Whether responses may say which queries mean the same; those of the rfc9111 profile may.
     pub(crate) no_vary_search: bool,
     pub(crate) cache_status: bool,
+    /// Whether it tells the key too.
+    pub(crate) cache_status_key: bool,
     pub(crate) skip_if: Vec<RequestTest>,
     pub(crate) store_if: Vec<ResponseTest>,
     /// Those of the cache where `None`.
@@ -143,6 +145,7 @@ impl Route {
             ignore_client_directives: false,
             no_vary_search: false,
             cache_status: true,
+            cache_status_key: false,
             skip_if: Vec::new(),
             store_if: Vec::new(),
             #[cfg(feature = "compress")]

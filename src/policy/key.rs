@@ -158,6 +158,46 @@ pub(crate) fn split_query(key: &[u8]) -> Option<(Vec<u8>, Option<&[u8]>)> {
     Some((path, query))
 }
 
+/// A key for people to read (RFC 9211 §2.7): method, host, path and query, and which kinds of parts it has
+/// beside them. Not what those are: a user's name is nobody's business.
+pub(crate) fn shown(key: &[u8]) -> String {
+    let mut shown = match key.first() {
+        Some(b'P') => "POST ".to_owned(),
+        Some(b'Q') => "QUERY ".to_owned(),
+        _ => "GET ".to_owned(),
+    };
+    let mut beside: Vec<&str> = Vec::new();
+    for (label, bytes) in parts(key) {
+        match label {
+            label if label == Label::Query as u8 => shown.push('?'),
+            label if label == Label::Host as u8 || label == Label::Path as u8 => {}
+            label if label == Label::User as u8 => beside.push(" +user"),
+            label if label == Label::Digest as u8 => beside.push(" +content"),
+            label if label == Label::Extra as u8 || label == Label::ExtraAbsent as u8 => {
+                beside.push(" +part");
+            }
+            _ => continue,
+        }
+        if beside.is_empty() {
+            bytes.iter().for_each(|byte| show(&mut shown, *byte));
+        }
+    }
+    shown.extend(beside);
+    shown
+}
+
+fn show(shown: &mut String, byte: u8) {
+    match byte {
+        _ if shown.len() >= LONGEST_SHOWN => {}
+        b'!'..=b'~' if !b"\"\\%".contains(&byte) => shown.push(char::from(byte)),
+        b'%' => shown.push('%'), // escaped already, in a path or a query
+        byte => shown.push_str(&format!("%{byte:02X}")),
+    }
+}
+
+/// How much of a key people read.
+const LONGEST_SHOWN: usize = 512;
+
 /// Whether two keys are the same bytes. Eight at a time, which for a hundred bytes costs less than a
 /// call of `memcmp`.
 #[inline]
@@ -336,6 +376,32 @@ mod tests {
         }
         writer.finish().unwrap();
         out
+    }
+
+    #[test]
+    fn a_key_is_shown_without_what_is_nobodys_business() {
+        let text = |text: &str| text.as_bytes().to_vec();
+        let place = [
+            (Label::Host, text("a.test")),
+            (Label::Path, text("/a\"b\\%20é")),
+            (Label::Query, text("x=1")),
+        ];
+        let with = |more: &[(Label, Vec<u8>)]| [&place[..], more].concat();
+        let plain = "GET a.test/a%22b%5C%20%C3%A9?x=1";
+        assert_eq!(shown(&key(Class::Get, &place)), plain);
+        let user = with(&[(Label::User, text("anna")), (Label::Extra, text("secret"))]);
+        assert_eq!(
+            shown(&key(Class::Get, &user)),
+            format!("{plain} +user +part")
+        );
+        let query = with(&[
+            (Label::ContentType, text("a/b")),
+            (Label::Digest, text("0123")),
+        ]);
+        let expected = format!("QUERY {}", plain.trim_start_matches("GET ")) + " +content";
+        assert_eq!(shown(&key(Class::Query, &query)), expected);
+        let long = [(Label::Path, vec![b'a'; 4000])];
+        assert!(shown(&key(Class::Get, &long)).len() <= LONGEST_SHOWN);
     }
 
     #[test]

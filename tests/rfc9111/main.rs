@@ -14,6 +14,7 @@ mod rows;
 )]
 mod script;
 mod searches;
+mod status;
 #[path = "../support/mod.rs"]
 mod support;
 
