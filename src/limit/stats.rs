@@ -32,7 +32,7 @@ pub struct LimitStats {
     pub opened: u64,
     /// Requests refused, because Redis did not answer and the limiter then closes.
     pub closed: u64,
-    /// Buckets that are not full now.
+    /// Buckets that are remembered: those that are not full now.
     pub live: usize,
     /// Places for buckets. Sized for a load of 0.7.
     pub slots: usize,

@@ -551,3 +551,64 @@ async fn what_calls_to_redis_cost_is_counted() {
     );
     assert_eq!(Limiter::new(Quota::per_hour(10)).stats().redis, None);
 }
+
+#[tokio::test]
+async fn new_keys_begin_with_their_initial_level_here_and_in_redis() {
+    let server = Server::start();
+    let redis = Redis::builder(server.url()).deadline(Duration::from_secs(60));
+    let redis = redis.build().unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    // Nothing is refilled while this lasts.
+    let builder = || Limiter::builder(Quota::per_hour(10)).initial_level(2);
+    let there = builder().name("api").redis(redis.clone()).build().unwrap();
+    for limiter in [builder().build().unwrap(), there] {
+        let of = |key: &'static str| {
+            let limiter = limiter.clone();
+            async move {
+                let taken = (0..20).map(|_| limiter.take(key, 1));
+                let told = futures_util::future::join_all(taken).await;
+                told.iter().filter(|told| told.is_admitted()).count()
+            }
+        };
+        assert!(limiter.peek("ada", 2).await.is_admitted());
+        assert!(matches!(
+            limiter.peek("ada", 3).await,
+            Decision::Refused { .. }
+        ));
+        assert_eq!(of("ada").await, 2);
+        limiter.refund("ada", 1).await;
+        assert_eq!(of("ada").await, 1, "given back");
+        limiter.refund("new", 5).await;
+        assert_eq!(
+            of("new").await,
+            2,
+            "nothing is given back to who took nothing"
+        );
+        limiter.charge("bob", 1).await;
+        assert_eq!(of("bob").await, 1, "charged");
+        limiter.reserve("eve", 2).await.unwrap().settle(1).await;
+        assert_eq!(of("eve").await, 1, "settled");
+        assert_eq!(limiter.take("ada", 11).await, Decision::Never);
+        let both = [(&limiter, "one".into(), 2), (&limiter, "two".into(), 3)];
+        let told = Limiter::take_all(&both).await;
+        assert!(told[0].is_admitted() && !told[1].is_admitted(), "{told:?}");
+        assert_eq!(
+            (of("one").await, of("two").await),
+            (2, 2),
+            "nothing was taken"
+        );
+    }
+
+    // From its first refusal on, a bucket fills.
+    let quota = Quota::new(100, Duration::from_secs(10));
+    let builder = || Limiter::builder(quota).initial_level(0);
+    let there = builder().name("fills").redis(redis).build().unwrap();
+    for limiter in [builder().build().unwrap(), there] {
+        let Decision::Refused { wait } = limiter.take("ada", 2).await else {
+            panic!("it begins empty");
+        };
+        assert!(wait < Duration::from_millis(201), "{wait:?}");
+        tokio::time::sleep(wait + Duration::from_millis(2)).await;
+        assert!(limiter.take("ada", 2).await.is_admitted());
+    }
+}

@@ -162,6 +162,7 @@ pub(super) fn adjustment(policy: &Policy, change: Change) -> Adjustment {
         change,
         most,
         least,
+        initial: policy.initial(),
         kept,
     }
 }
@@ -171,6 +172,8 @@ pub(super) fn refund(price: f64, kept: u64) -> Adjustment {
         change: -price,
         most: 0.0,
         least: 0.0,
+        // One that is not there is given nothing back.
+        initial: 0.0,
         kept,
     }
 }
