@@ -14,6 +14,7 @@ use super::status::CacheStatus;
 use super::uncacheable::Uncacheable;
 use crate::clock::Clock;
 use crate::policy::key::QueryRule;
+use crate::policy::profile::Audience;
 use crate::policy::stored::{Fence, StoredResponse};
 use crate::policy::tag::TagHash;
 use crate::store::invalidation::{InvalidationClock, Reach, Validity};
@@ -67,6 +68,7 @@ impl Core {
 pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) namespace: String,
+    pub(crate) audience: Audience,
     pub(crate) status: CacheStatus,
     pub(crate) clock: Clock,
     pub(crate) responses: Responses,

@@ -37,7 +37,7 @@ pub struct CacheLayer<K = HeadKeyed> {
 
 impl CacheLayer {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let route = Route::new(&shared.limits);
+        let route = Route::new(&shared.limits, shared.audience);
         Self {
             shared,
             route,

@@ -107,6 +107,28 @@
 //! - Redis keeps one form of a response; each process makes the codings that its clients want. With
 //!   [`near(false)`](CacheBuilder::near) nothing is encoded here, as it could not be kept.
 //!
+//! # Around a client
+//!
+//! A layer knows nothing of which side it is on: around a client it keeps what the server lets it keep, validates
+//! it (§4.3), and follows what changes. A client that asks in one user's name has a private cache
+//! ([`private`](CacheBuilder::private)), which stores that user's answers; one that asks for many has a shared one.
+//! [`Profile::Rfc9111`](crate::Profile::Rfc9111) is for servers that one does not know. hyper's client is a service
+//! already (`examples/client.rs`); reqwest's becomes one:
+//!
+//! ```ignore
+//! let client = reqwest::Client::new();
+//! let client = tower::service_fn(move |request: http::Request<reqwest::Body>| {
+//!     let client = client.clone();
+//!     async move {
+//!         let answer = client.execute(request.try_into()?).await?;
+//!         Ok::<http::Response<reqwest::Body>, reqwest::Error>(answer.into())
+//!     }
+//! });
+//! let cache = Cache::builder().private().build()?;
+//! let client = cache.layer().profile(Profile::Rfc9111).layer(client);
+//! let answer = client.clone().oneshot(http::Request::get(url).body(reqwest::Body::default())?).await?;
+//! ```
+//!
 //! # Shared between processes
 //!
 //! With feature `redis`, `CacheBuilder::redis` puts Redis behind the memory of each process. A

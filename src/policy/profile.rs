@@ -1,5 +1,15 @@
 //! How far a cache goes: as far as is safe without a second thought, or as far as RFC 9111 lets it.
 
+/// Whom the answers of a cache may reach (RFC 9111 §1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// A shared cache.
+    #[default]
+    Everybody,
+    /// A private cache.
+    OneUser,
+}
+
 /// What a route's cache may do; the code is the same, and these are all its differences.
 ///
 /// | | [`Safe`](Self::Safe) | [`Rfc9111`](Self::Rfc9111) |

@@ -34,6 +34,7 @@ mod forwarding;
 mod http2;
 mod interim;
 mod origin;
+mod outbound;
 mod process;
 mod proxy;
 mod requests;

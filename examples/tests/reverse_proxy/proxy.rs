@@ -101,19 +101,23 @@ impl Drop for Proxy {
 }
 
 pub fn program() -> Command {
-    Command::new(path())
+    example("reverse_proxy")
+}
+
+pub fn example(name: &str) -> Command {
+    Command::new(path(name))
 }
 
 /// Where cargo puts examples: beside the directory of this test.
-fn path() -> PathBuf {
+fn path(name: &str) -> PathBuf {
     let test = env::current_exe().unwrap();
     let target = test.parent().and_then(|deps| deps.parent()).unwrap();
     let program = target
         .join("examples")
-        .join(format!("reverse_proxy{}", env::consts::EXE_SUFFIX));
+        .join(format!("{name}{}", env::consts::EXE_SUFFIX));
     assert!(
         program.exists(),
-        "build it first: cargo build --example reverse_proxy"
+        "build it first: cargo build --example {name}"
     );
     program
 }

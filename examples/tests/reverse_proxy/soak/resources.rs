@@ -230,6 +230,9 @@ fn answer(
     Ok(Then::Keep)
 }
 
+const EVIL: &[u8] =
+    b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 4\r\n\r\nevil";
+
 /// Answers in one of several ways, two of which are right.
 fn break_off(turn: u64, fields: &str, content: &[u8], stream: &mut TcpStream) -> io::Result<Then> {
     let length = content.len();
@@ -256,23 +259,23 @@ fn break_off(turn: u64, fields: &str, content: &[u8], stream: &mut TcpStream) ->
                 stream,
                 "HTTP/1.1 200 OK\r\n{fields}Transfer-Encoding: chunked\r\n\r\n"
             )?;
-            write!(stream, "{:x}\r\n", half.len().max(1))?;
-            stream.write_all(if half.is_empty() { b"?" } else { half })?;
+            if !half.is_empty() {
+                write!(stream, "{:x}\r\n", half.len())?;
+                stream.write_all(half)?;
+            }
             stream.write_all(b"\r\nnonsense\r\n")?;
         }
         3 => stream.write_all(b"HTTP/1.1 200 OK\r\nContent-")?,
         4 => stream.write_all(b"nonsense\r\n\r\n")?,
         5 => {}
-        // With what somebody may take for the answer to the next request.
-        6 => {
-            write!(
-                stream,
-                "HTTP/1.1 200 OK\r\n{fields}Content-Length: {length}\r\n\r\n"
-            )?;
-            stream.write_all(content)?;
-            stream.write_all(
-                b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 4\r\n\r\nevil",
-            )?;
+        // With what somebody may take for the answer to the next request. In one piece: what comes when that
+        // request is under way, nobody can tell from its answer.
+        6 if length < 6000 => {
+            let head = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {length}\r\n\r\n");
+            let mut said = head.into_bytes();
+            said.extend_from_slice(content);
+            said.extend_from_slice(EVIL);
+            stream.write_all(&said)?;
             return Ok(Then::Keep);
         }
         7 => {
