@@ -5,8 +5,9 @@
 //! curl -i http://127.0.0.1:8080/    # twice, and see Cache-Status
 //! ```
 //!
-//! An answer is stored if it says how long it is fresh (`Cache-Control: max-age=60`, say). Those of the
-//! quickstart say `no-cache`, as they are cached there and may be purged there: they pass.
+//! An answer to `GET`, or to `QUERY` with the same content, is stored if it says how long it is fresh
+//! (`Cache-Control: max-age=60`, say). Those of the quickstart say `no-cache`, as they are cached there and
+//! may be purged there: they pass.
 //!
 //! A request meets, in this order:
 //!
