@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -33,7 +34,19 @@ impl Server {
         target: &'static str,
         accepts: &'static str,
     ) -> io::Result<Self> {
-        let mut command = pinned(std::env::current_exe()?);
+        let program = std::env::current_exe()?;
+        Self::start_other(name, &program, arguments, target, accepts)
+    }
+
+    /// Starts another program that prints its address first.
+    pub fn start_other(
+        name: impl Into<String>,
+        program: &Path,
+        arguments: &[&str],
+        target: &'static str,
+        accepts: &'static str,
+    ) -> io::Result<Self> {
+        let mut command = pinned(program);
         let mut process = command.args(arguments).stdout(Stdio::piped()).spawn()?;
         let mut address = String::new();
         let stdout = process.stdout.take().expect("stdout is piped");

@@ -50,7 +50,7 @@ impl Hit {
         note(core, decision);
         let status = shown(core, decision, Some(stored.key()));
         let head_request = *conditions.method == Method::HEAD;
-        let wanted = core.codings.wanted(conditions.headers);
+        let wanted = core.codings.wanted(&conditions.fields);
         let selected = match conditions.facts.selects() {
             false => None,
             true => {
@@ -110,16 +110,15 @@ impl Hit {
     #[inline]
     pub(crate) fn into_response<B: Body>(self) -> Response<ResponseBody<B>> {
         // Its fields are written where they are sent from: a map of them is large to move.
-        let (mut parts, ()) = Response::new(()).into_parts();
-        let headers = &mut parts.headers;
+        let mut answer = Response::new(());
+        let headers = answer.headers_mut();
         let (age, shown) = (&*self.age, self.status.as_deref());
         let (status, body) = match self.selected {
             None => {
                 write_fields(&self.stored, age, shown, headers);
-                (
-                    self.stored.status(),
-                    whole(self.stored, self.making, self.head_request, headers),
-                )
+                let status = self.stored.status();
+                let body = whole(self.stored, self.making, self.head_request, headers);
+                (status, body)
             }
             Some(Selected::Nothing) => {
                 write_fields_of_304(&self.stored, age, shown, headers);
@@ -130,8 +129,8 @@ impl Hit {
                 less.of(&self.stored.body(), headers)
             }
         };
-        parts.status = status;
-        Response::from_parts(parts, body)
+        *answer.status_mut() = status;
+        answer.map(|()| body)
     }
 }
 

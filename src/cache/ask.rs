@@ -19,6 +19,7 @@ use super::publish::worth;
 use crate::clock::Timestamp;
 use crate::header::cache_control::CacheControl;
 use crate::policy::decision::Reason;
+use crate::policy::request::RequestFields;
 use crate::policy::stored::StoredResponse;
 use crate::store::invalidation::Validity;
 use crate::store::near::Found;
@@ -74,10 +75,10 @@ impl Wanted<'_> {
 
     /// What is near, if the clock itself says that it holds.
     pub(crate) async fn confirm_near(self, tier: &Tier, budget: &Budget) -> Word {
-        let near = self
-            .shared
-            .responses
-            .find(self.place, self.key, self.request);
+        let near =
+            self.shared
+                .responses
+                .find(self.place, self.key, &RequestFields::read(self.request));
         let Found::Response(stored) = near else {
             return Word::Nothing;
         };
@@ -125,10 +126,10 @@ impl Wanted<'_> {
     /// Whether what is near was made later than what is shared: its own way to Redis was too long, or it
     /// never arrived there.
     fn is_behind_near(self, stored: &StoredResponse, now: Timestamp) -> bool {
-        let near = self
-            .shared
-            .responses
-            .find(self.place, self.key, self.request);
+        let near =
+            self.shared
+                .responses
+                .find(self.place, self.key, &RequestFields::read(self.request));
         let made = stored.times().response_time;
         matches!(near, Found::Response(near)
             if near.times().response_time > made

@@ -27,7 +27,7 @@ use super::selected::Conditions;
 use super::signals::{CacheFor, NoStore, Tags};
 use crate::clock::Timestamp;
 use crate::policy::decision::{Decision, Reason};
-use crate::policy::request::{is_safe, Fact};
+use crate::policy::request::{is_safe, Fact, RequestFields};
 use crate::policy::reuse::usable_on_error;
 use crate::policy::stored::{Head, StoredResponse};
 use crate::policy::storing;
@@ -88,7 +88,7 @@ impl Call {
         let status = answered.as_ref().ok().map(|(parts, _)| parts.status);
         let conditions = Conditions {
             method: &method,
-            headers: &filing.request,
+            fields: RequestFields::read(&filing.request),
             facts: self.plan.facts,
         };
         let stale = instead_of_error(&core, &self.missing, conditions, status);
@@ -111,7 +111,7 @@ impl Call {
         let signals = Signals::take(&core, &mut parts, tags_complete);
         let mut terms = self.terms(&method, &mut parts, &signals, request_time);
         let size = size_of_content(&method, &parts, &body);
-        let wanted = core.codings.wanted(&filing.request);
+        let wanted = core.codings.wanted(&RequestFields::read(&filing.request));
         core.codings.settle(&mut parts, size, wanted, &mut terms);
         let body = self
             .store_or_pass(&mut parts, body, filing, &signals, terms)
@@ -173,7 +173,10 @@ impl Call {
         R::Error: Send,
     {
         let prepared = terms.and_then(|terms| prepare(&mut filing, parts, &body, signals, terms));
-        let wanted = self.core.codings.wanted(&filing.request);
+        let wanted = self
+            .core
+            .codings
+            .wanted(&RequestFields::read(&filing.request));
         let (body, stored, refusal) = match prepared {
             Ok((head, declared)) => {
                 let publication = Publication::new(filing, head, declared, self.leader);

@@ -17,6 +17,7 @@ use super::handle::Cache;
 use super::lookup::Lookup;
 use super::stats::Counted;
 use crate::policy::key::{Class, KeyWriter, Label};
+use crate::policy::request::RequestFields;
 use crate::policy::reuse::{reuse, Reuse};
 use crate::policy::stored::{Fence, Head, StoredResponse, Times};
 use crate::policy::tag::TagHash;
@@ -181,7 +182,10 @@ impl<'a> Entry<'a> {
 
     fn near(&self) -> Option<Arc<StoredResponse>> {
         let shared = self.shared;
-        match shared.responses.find(self.place, &self.key, &NO_FIELDS) {
+        match shared
+            .responses
+            .find(self.place, &self.key, &RequestFields::read(&NO_FIELDS))
+        {
             Found::Response(stored)
                 if self.is_fresh(&stored) && shared.validity(&stored) == Validity::Valid =>
             {

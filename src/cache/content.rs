@@ -19,7 +19,7 @@ use super::lookup::{consult, Consulted};
 use super::selected::Conditions;
 use crate::policy::decision::{Decision, Forward, Reason};
 use crate::policy::key::Class;
-use crate::policy::request::RequestFacts;
+use crate::policy::request::RequestFields;
 
 /// Reads the content, makes the key of it, and goes on as any other request would.
 pub(crate) async fn call<S, K, B, R>(
@@ -28,7 +28,6 @@ pub(crate) async fn call<S, K, B, R>(
     parts: request::Parts,
     body: B,
     class: Class,
-    facts: RequestFacts,
 ) -> Result<Response<ResponseBody<R>>, S::Error>
 where
     S: Service<Request<B>, Response = Response<R>> + Send + 'static,
@@ -50,12 +49,13 @@ where
     let cached_method = CachedMethod::of(&parts);
     let digest = Sha256::digest(&content).into();
     let body = K::rebuild(content).expect("a route with `key_body` is keyed by content");
-    let mut response = match consult(&core, &parts, class, facts, Some(&digest)) {
+    let fields = RequestFields::read(&parts.headers);
+    let mut response = match consult(&core, &parts, class, &fields, Some(&digest)) {
         Ok(Consulted::Fresh { stored, left, now }) => {
             let conditions = Conditions {
                 method: &parts.method,
-                headers: &parts.headers,
-                facts,
+                fields,
+                facts: fields.facts,
             };
             Hit::fresh(&core, stored, left, conditions, now).into_response()
         }

@@ -21,7 +21,7 @@ use super::search;
 use super::selected::Conditions;
 use crate::header::cache_control::CacheControl;
 use crate::policy::decision::{ttl_parameter, Decision, Forward, Reason};
-use crate::policy::request::Fact;
+use crate::policy::request::{Fact, RequestFields};
 use crate::policy::reuse::{reuse, Allowance, Reuse};
 use crate::policy::stored::{selecting_fields, StoredResponse};
 use crate::store::invalidation::Validity;
@@ -215,8 +215,8 @@ impl Inquiry {
             None => {
                 let (shared, plan) = (&self.core.shared, &self.plan);
                 let (directives, now) = (plan.directives.as_ref(), shared.clock.now());
-                let request = &self.parts.headers;
-                look_up(shared, plan.place, &plan.key, request, directives, now)
+                let request = RequestFields::read(&self.parts.headers);
+                look_up(shared, plan.place, &plan.key, &request, directives, now)
             }
         };
         matches!(found, Lookup::Fresh { .. }).then_some(found)
@@ -228,7 +228,7 @@ impl Inquiry {
         let now = self.core.shared.clock.now();
         let reuse = reuse(stored.times(), self.plan.directives.as_ref(), false, now);
         let fits = stored.key() == &*self.plan.key
-            && stored.is_selected_by(&self.parts.headers)
+            && stored.is_selected_by(&RequestFields::read(&self.parts.headers))
             && matches!(
                 reuse,
                 Reuse::Fresh { .. }
@@ -282,7 +282,7 @@ impl Inquiry {
     fn conditions(&self) -> Conditions<'_> {
         Conditions {
             method: &self.parts.method,
-            headers: &self.parts.headers,
+            fields: RequestFields::read(&self.parts.headers),
             facts: self.plan.facts,
         }
     }

@@ -12,9 +12,11 @@ use super::route::Route;
 use super::user;
 use crate::header::first_line;
 use crate::policy::decision::{Decision, Forward, Reason};
-use crate::policy::key::{canonical_query, pair_name, Class, KeyWriter, Label, QueryRule};
+use crate::policy::key::{
+    canonical_query, order_query, pair_name, Class, KeyWriter, Label, QueryRule,
+};
 use crate::policy::range;
-use crate::policy::request::{Fact, RequestFacts};
+use crate::policy::request::{Fact, RequestFacts, RequestFields};
 
 /// Requests are keyed by their head: target, host, user and further parts.
 #[derive(Clone, Copy, Debug)]
@@ -70,12 +72,16 @@ pub(crate) fn matched_pattern(parts: &request::Parts) -> Option<&str> {
 }
 
 /// The host a request names; a contradiction is an error.
-#[inline]
 pub(crate) fn host(parts: &request::Parts) -> Result<Option<&[u8]>, Reason> {
-    let field = first_line(&header::HOST, &parts.headers).map(HeaderValue::as_bytes);
-    let authority = original_uri(parts)
-        .authority()
-        .map(|authority| authority.as_str().as_bytes());
+    let field = first_line(&header::HOST, &parts.headers);
+    host_of(original_uri(parts), field)
+}
+
+#[inline]
+fn host_of<'a>(uri: &'a Uri, field: Option<&'a HeaderValue>) -> Result<Option<&'a [u8]>, Reason> {
+    let field = field.map(HeaderValue::as_bytes);
+    let authority = uri.authority();
+    let authority = authority.map(|authority| authority.as_str().as_bytes());
     match (authority, field) {
         (Some(authority), Some(field)) if authority != field => Err(Reason::HostConflict),
         (authority, field) => Ok(authority.or(field)),
@@ -86,13 +92,13 @@ pub(crate) fn host(parts: &request::Parts) -> Result<Option<&[u8]>, Reason> {
 pub(crate) fn admit<B: Body>(
     route: &Route,
     parts: &request::Parts,
+    facts: RequestFacts,
     body: &B,
-) -> Result<(Class, RequestFacts), Decision> {
+) -> Result<Class, Decision> {
     let class = class_of(route, &parts.method)?;
     if class == Class::Get && !body.is_end_stream() {
         return Err(bypass(Reason::RequestContent));
     }
-    let facts = RequestFacts::read(&parts.headers);
     if let Some(reason) = facts.bypass() {
         return Err(bypass(reason));
     }
@@ -112,7 +118,7 @@ pub(crate) fn admit<B: Body>(
     if route.skip_if.iter().any(|skip| skip(parts)) {
         return Err(bypass(Reason::Skipped));
     }
-    Ok((class, facts))
+    Ok(class)
 }
 
 fn bypass(reason: Reason) -> Decision {
@@ -154,12 +160,34 @@ static DESCRIPTIONS: [(header::HeaderName, Label); 3] = [
     (header::CONTENT_LANGUAGE, Label::ContentLanguage),
 ];
 
-/// Writes the key of a request into `out`. `content` is the digest of what keys it beside its head.
-#[inline]
+/// Writes the key of a request into `out`.
 pub(crate) fn write_key(
     shared: &Shared,
     route: &Route,
     parts: &request::Parts,
+    class: Class,
+    out: &mut Vec<u8>,
+) -> Result<(), Reason> {
+    let fields = RequestFields::read(&parts.headers);
+    draft_key(shared, route, parts, &fields, class, None, out)?;
+    put_in_order(route, out);
+    Ok(())
+}
+
+/// Puts the query of a draft in the order of keys, and answers whether it was in another.
+pub(crate) fn put_in_order(route: &Route, key: &mut [u8]) -> bool {
+    route.query == QueryRule::All && order_query(key)
+}
+
+/// Writes the key of a request into `out`, with the query in the order in which it came. Most come in
+/// the order of keys, and where something is stored under such a draft, it is the key: so a hit need
+/// not look. `content` is the digest of what keys a request beside its head.
+#[inline]
+pub(crate) fn draft_key(
+    shared: &Shared,
+    route: &Route,
+    parts: &request::Parts,
+    fields: &RequestFields<'_>,
     class: Class,
     content: Option<&[u8; 32]>,
     out: &mut Vec<u8>,
@@ -176,14 +204,15 @@ pub(crate) fn write_key(
         if let Some(scheme) = uri.scheme_str() {
             key.part(Label::Scheme, scheme.as_bytes());
         }
-        if let Some(host) = host(parts)? {
+        if let Some(host) = host_of(uri, fields.first(&header::HOST))? {
             key.part(Label::Host, host);
         }
     }
     key.part(Label::Path, uri.path().as_bytes());
-    let query = uri
-        .query()
-        .and_then(|query| canonical_query(query, &route.query));
+    let query = uri.query().and_then(|query| match route.query {
+        QueryRule::All => Some(query.into()),
+        _ => canonical_query(query, &route.query),
+    });
     if let Some(query) = query {
         key.part(Label::Query, query.as_bytes());
     }

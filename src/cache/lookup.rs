@@ -1,6 +1,6 @@
 //! Asking the store: may what is kept under a key answer this request?
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::header::cache_control::CacheControl;
 use crate::policy::decision::{Forward, Reason};
 use crate::policy::key::Class;
-use crate::policy::request::{Fact, RequestFacts};
+use crate::policy::request::{Fact, RequestFacts, RequestFields};
 use crate::policy::reuse::{refreshes_early, reuse, Allowance, Reuse};
 use crate::policy::stored::StoredResponse;
 use crate::policy::tag::TagHash;
@@ -37,34 +37,78 @@ pub(crate) fn consult(
     core: &Core,
     parts: &request::Parts,
     class: Class,
-    facts: RequestFacts,
+    fields: &RequestFields<'_>,
     content: Option<&[u8; 32]>,
 ) -> Result<Consulted, Reason> {
-    let shared = &core.shared;
-    let now = shared.clock.now();
+    let (shared, route) = (&core.shared, &core.route);
     with_scratch(|key| {
-        let directives = request_directives(&core.route, facts, &parts.headers);
-        keyed::write_key(shared, &core.route, parts, class, content, key)?;
+        let asking = Asking {
+            core,
+            parts,
+            fields,
+            directives: request_directives(route, fields.facts, &parts.headers),
+            now: shared.clock.now(),
+        };
+        keyed::draft_key(shared, route, parts, fields, class, content, key)?;
         let place = shared.responses.place(key);
-        let found = look_up(shared, place, key, &parts.headers, directives.as_ref(), now);
+        let found = asking.look_up(place, key);
+        Ok(asking
+            .at_once(found)
+            .unwrap_or_else(|found| asking.otherwise(place, key, found)))
+    })
+}
+
+/// A request for which the store is asked.
+struct Asking<'a> {
+    core: &'a Core,
+    parts: &'a request::Parts,
+    fields: &'a RequestFields<'a>,
+    directives: Option<CacheControl>,
+    now: Timestamp,
+}
+
+impl Asking<'_> {
+    #[inline]
+    fn look_up(&self, place: u64, key: &[u8]) -> Lookup {
+        let (shared, directives) = (&self.core.shared, self.directives.as_ref());
+        look_up(shared, place, key, self.fields, directives, self.now)
+    }
+
+    /// A fresh response with which there is nothing to do but to send it.
+    #[inline]
+    fn at_once(&self, found: Lookup) -> Result<Consulted, Lookup> {
+        let (core, now) = (self.core, self.now);
         match found {
             Lookup::Fresh { stored, left }
-                if core.strict_tier().is_none() && !is_due(core, &stored, &parts.method, now) =>
+                if core.strict_tier().is_none()
+                    && !is_due(core, &stored, &self.parts.method, now) =>
             {
                 Ok(Consulted::Fresh { stored, left, now })
             }
-            found => {
-                let plan = Plan {
-                    key: Arc::from(key.as_slice()),
-                    place,
-                    facts,
-                    directives,
-                    now,
-                };
-                Ok(Consulted::Otherwise(found, Box::new(plan)))
-            }
+            found => Err(found),
         }
-    })
+    }
+
+    /// Where nothing lies under the draft of a key, that may be because its query is in another order.
+    #[cold]
+    fn otherwise(self, place: u64, key: &mut [u8], found: Lookup) -> Consulted {
+        let (mut place, mut found) = (place, found);
+        if found.is_nothing() && keyed::put_in_order(&self.core.route, key) {
+            place = self.core.shared.responses.place(key);
+            found = match self.at_once(self.look_up(place, key)) {
+                Ok(fresh) => return fresh,
+                Err(found) => found,
+            };
+        }
+        let plan = Plan {
+            key: Arc::from(&*key),
+            place,
+            facts: self.fields.facts,
+            directives: self.directives,
+            now: self.now,
+        };
+        Consulted::Otherwise(found, Box::new(plan))
+    }
 }
 
 /// Whether a response, although fresh, is to be refreshed by this request.
@@ -105,6 +149,14 @@ pub(crate) enum Lookup {
     Missing(Missing),
 }
 
+impl Lookup {
+    /// Whether nothing at all lies under the key.
+    #[inline]
+    fn is_nothing(&self) -> bool {
+        matches!(self, Self::Missing(Missing { sample: None, .. }))
+    }
+}
+
 /// There is no answer in store.
 pub(crate) struct Missing {
     pub(crate) why: Forward,
@@ -140,7 +192,7 @@ pub(crate) fn look_up(
     shared: &Shared,
     place: u64,
     key: &[u8],
-    request: &HeaderMap,
+    request: &RequestFields<'_>,
     directives: Option<&CacheControl>,
     now: Timestamp,
 ) -> Lookup {
@@ -215,16 +267,21 @@ pub(crate) fn request_directives(
     })
 }
 
+/// Boxed, so that it is lent by moving one word.
+#[derive(Default)]
+struct Scratch {
+    key: Vec<u8>,
+}
+
 thread_local! {
-    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
 }
 
 /// Lends a buffer for a key, so that a hit allocates none.
 #[inline]
 fn with_scratch<T>(work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-    SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
-        Ok(mut scratch) => work(&mut scratch),
-        // A function of the route's that makes a part of the key is looking something up itself.
-        Err(_) => work(&mut Vec::new()),
-    })
+    let mut scratch = SCRATCH.take().unwrap_or_default();
+    let result = work(&mut scratch.key);
+    SCRATCH.set(Some(scratch));
+    result
 }

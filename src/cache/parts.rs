@@ -17,7 +17,7 @@ use crate::policy::decision::{ttl_parameter, Decision};
 use crate::policy::key;
 use crate::policy::part::Part;
 use crate::policy::precondition::{range_holds, Validators};
-use crate::policy::request::Fact;
+use crate::policy::request::{Fact, RequestFields};
 use crate::policy::stored::{Head, StoredResponse};
 use crate::store::interned;
 use crate::store::invalidation::Validity;
@@ -39,11 +39,11 @@ pub(crate) fn find(
     if !is_wanted {
         return None;
     }
-    let (shared, headers) = (&core.shared, &request.headers);
+    let (shared, fields) = (&core.shared, RequestFields::read(&request.headers));
     let key = key::of_part(&plan.key);
     let place = shared.responses.place(&key);
     let directives = plan.directives.as_ref();
-    let found = look_up(shared, place, &key, headers, directives, plan.now);
+    let found = look_up(shared, place, &key, &fields, directives, plan.now);
     let Lookup::Fresh { stored, left } = found else {
         return None;
     };
@@ -52,14 +52,14 @@ pub(crate) fn find(
         .sample
         .as_ref()
         .is_none_or(|whole| whole.times().response_time <= stored.times().response_time);
-    let less = is_latest.then(|| piece(&stored, headers, plan))??;
+    let less = is_latest.then(|| piece(&stored, fields.all, plan))??;
     let decision = Decision::Hit {
         ttl: ttl_parameter(Ok(left)),
         detail: None,
     };
     let conditions = Conditions {
         method: &request.method,
-        headers,
+        fields,
         facts,
     };
     Some(Hit::less(
@@ -89,7 +89,8 @@ pub(crate) fn joined(
     place: u64,
     request: &HeaderMap,
 ) -> Option<StoredResponse> {
-    let Found::Response(older) = shared.responses.find(place, newer.key(), request) else {
+    let request = RequestFields::read(request);
+    let Found::Response(older) = shared.responses.find(place, newer.key(), &request) else {
         return None;
     };
     let is_same_content = older.vary() == newer.vary()

@@ -124,7 +124,7 @@ where
 fn plan(core: &Core, parts: &request::Parts) -> Option<Plan> {
     let facts = RequestFacts::read(&parts.headers);
     let mut key = Vec::new();
-    keyed::write_key(&core.shared, &core.route, parts, Class::Get, None, &mut key).ok()?;
+    keyed::write_key(&core.shared, &core.route, parts, Class::Get, &mut key).ok()?;
     Some(Plan {
         place: core.shared.responses.place(&key),
         key: key.into(),

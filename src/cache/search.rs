@@ -20,6 +20,7 @@ use super::selected::Conditions;
 use crate::header::no_vary_search::NoVarySearch;
 use crate::policy::decision::{ttl_parameter, Decision, Forward, Reason};
 use crate::policy::key;
+use crate::policy::request::RequestFields;
 use crate::policy::search::canonical;
 use crate::policy::stored::StoredResponse;
 use crate::policy::tag::{self, TagHash};
@@ -81,8 +82,11 @@ pub(crate) fn find(
     let rule = searches.rules.get(&shared.responses.place(&path))?;
     let place = searches.places.get(&meant(shared, &rule, &path, query))?;
     let other = shared.responses.first_at(place)?;
-    let (headers, directives) = (&request.headers, plan.directives.as_ref());
-    let found = look_up(shared, place, other.key(), headers, directives, plan.now);
+    let (fields, directives) = (
+        RequestFields::read(&request.headers),
+        plan.directives.as_ref(),
+    );
+    let found = look_up(shared, place, other.key(), &fields, directives, plan.now);
     let Lookup::Fresh { stored, left } = found else {
         return None;
     };
@@ -98,7 +102,7 @@ pub(crate) fn find(
     };
     let conditions = Conditions {
         method: &request.method,
-        headers,
+        fields,
         facts: plan.facts,
     };
     Some(Hit::new(core, stored, &decision, conditions, plan.now))

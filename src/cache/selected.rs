@@ -26,14 +26,15 @@ use crate::policy::precondition::{
     is_held, judge_at_cache, range_holds, strip_for_not_modified, Validators, Verdict,
 };
 use crate::policy::range::{self, Asked};
-use crate::policy::request::{Fact, RequestFacts};
+use crate::policy::request::{Fact, RequestFacts, RequestFields};
 use crate::policy::stored::StoredResponse;
 
 /// What a request says about the part it wants.
 #[derive(Clone, Copy)]
 pub(crate) struct Conditions<'a> {
     pub(crate) method: &'a Method,
-    pub(crate) headers: &'a HeaderMap,
+    pub(crate) fields: RequestFields<'a>,
+    /// Those that count: not always all that the fields tell.
     pub(crate) facts: RequestFacts,
 }
 
@@ -99,7 +100,7 @@ pub(crate) fn select(
         return None;
     }
     let tag = stored.etag();
-    if tag.is_some_and(|tag| is_held(conditions.headers, tag)) {
+    if tag.is_some_and(|tag| is_held(&conditions.fields, tag)) {
         return Some(Selected::Nothing);
     }
     select_by_all(
@@ -117,9 +118,10 @@ fn select_by_all(
 ) -> Option<Selected> {
     let Conditions {
         method,
-        headers,
+        fields,
         facts,
     } = *conditions;
+    let headers = fields.all;
     let now = now.as_secs().cast_signed();
     if facts.has(Fact::Precondition) {
         // It was there within its second, and surely at the end of it.

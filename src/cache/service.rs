@@ -22,7 +22,7 @@ use super::posted;
 use super::selected::Conditions;
 use crate::policy::decision::{Decision, Forward};
 use crate::policy::key::Class;
-use crate::policy::request::{is_safe, RequestFacts};
+use crate::policy::request::{is_safe, RequestFields};
 
 /// The service of a [`CacheLayer`](crate::CacheLayer).
 ///
@@ -100,27 +100,29 @@ enum Decided {
     Fresh(Hit),
     Otherwise(Lookup, Box<Plan>),
     /// The key needs the request's content.
-    ByContent(Class, RequestFacts),
+    ByContent(Class),
     Forward(Decision),
 }
 
 impl<S, K> CacheService<S, K> {
-    /// Whether there is an answer already, and otherwise how to get one.
-    #[inline]
+    /// Whether there is an answer already, and otherwise how to get one. Inlined, since what it returns is
+    /// larger than what there is to say of a hit.
+    #[inline(always)]
     fn decide<B: Body>(&self, parts: &request::Parts, body: &B) -> Decided {
-        let (class, facts) = match keyed::admit(&self.core.route, parts, body) {
-            Ok(admitted) => admitted,
+        let fields = RequestFields::read(&parts.headers);
+        let class = match keyed::admit(&self.core.route, parts, fields.facts, body) {
+            Ok(class) => class,
             Err(decision) => return Decided::Forward(decision),
         };
         if class != Class::Get {
-            return Decided::ByContent(class, facts);
+            return Decided::ByContent(class);
         }
-        match consult(&self.core, parts, class, facts, None) {
+        match consult(&self.core, parts, class, &fields, None) {
             Ok(Consulted::Fresh { stored, left, now }) => {
                 let conditions = Conditions {
                     method: &parts.method,
-                    headers: &parts.headers,
-                    facts,
+                    fields,
+                    facts: fields.facts,
                 };
                 Decided::Fresh(Hit::fresh(&self.core, stored, left, conditions, now))
             }
@@ -156,9 +158,9 @@ impl<S, K> CacheService<S, K> {
                 ResponseFuture::boxed(posted::call(core, inner, parts, body), marks)
             }
             Decided::Forward(decision) => self.forward(parts, body, decision, marks),
-            Decided::ByContent(class, facts) => {
+            Decided::ByContent(class) => {
                 let (core, inner) = (Arc::clone(&self.core), self.take_inner());
-                let call = content::call::<S, K, _, _>(core, inner, parts, body, class, facts);
+                let call = content::call::<S, K, _, _>(core, inner, parts, body, class);
                 ResponseFuture::boxed(call, marks)
             }
             Decided::Otherwise(found, plan) => {

@@ -29,6 +29,7 @@ use crate::policy::decision::{Decision, Reason};
 use crate::policy::freshness::initial_age;
 use crate::policy::key::Class;
 use crate::policy::profile::Profile;
+use crate::policy::request::RequestFields;
 use crate::policy::stored::{StoredResponse, Times};
 use crate::policy::storing::Terms;
 use crate::policy::validation::{
@@ -59,7 +60,7 @@ impl Call {
         let stored = self.missing.sample.as_ref()?;
         let is_it = self.plan.key.first() == Some(&(Class::Get as u8))
             && stored.key() == &*self.plan.key
-            && stored.is_selected_by(request);
+            && stored.is_selected_by(&RequestFields::read(request));
         is_it.then(|| Arc::clone(stored))
     }
 
@@ -110,7 +111,7 @@ impl Call {
         };
         let conditions = Conditions {
             method: &Method::GET,
-            headers: &request,
+            fields: RequestFields::read(&request),
             facts,
         };
         let now = core.shared.clock.now();
@@ -149,7 +150,7 @@ impl Call {
     ) -> Result<Terms, Reason> {
         let core = &self.core;
         let mut terms = self.terms(&Method::GET, &mut merged.parts, signals, request_time);
-        let wanted = core.codings.wanted(&filing.request);
+        let wanted = core.codings.wanted(&RequestFields::read(&filing.request));
         let size = Some(stored.body_length());
         core.codings
             .settle(&mut merged.parts, size, wanted, &mut terms);

@@ -100,6 +100,7 @@ mod tests {
             let selecting = vary::selecting_value(&ACCEPT, &headers);
             assert!(vary::selecting_value_matches(
                 &ACCEPT,
+                headers.get(ACCEPT),
                 &headers,
                 selecting.as_deref()
             ));

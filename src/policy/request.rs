@@ -1,9 +1,10 @@
 //! What a request says about caching, read from its fields in one pass.
 
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::Method;
 
 use super::decision::Reason;
+use crate::header::first_line;
 
 /// Something that a request's fields say about caching.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,25 +63,76 @@ impl Fact {
     }
 }
 
+/// A request's fields, and what one pass over them found. A request has few, and a cache asks about many.
+#[derive(Clone, Copy)]
+pub(crate) struct RequestFields<'a> {
+    pub(crate) all: &'a HeaderMap,
+    pub(crate) facts: RequestFacts,
+    // The first lines of what nearly every look-up asks for.
+    host: Option<&'a HeaderValue>,
+    accept_encoding: Option<&'a HeaderValue>,
+    if_none_match: Option<&'a HeaderValue>,
+}
+
+impl<'a> RequestFields<'a> {
+    #[inline]
+    pub(crate) fn read(all: &'a HeaderMap) -> Self {
+        let mut facts = RequestFacts::default();
+        let (mut host, mut accept_encoding, mut if_none_match) = (None, None, None);
+        for (name, line) in all {
+            facts.0 |= Fact::of(name.as_str()).map_or(0, |fact| fact as u16);
+            if *name == header::HOST {
+                host = host.or(Some(line));
+            } else if *name == header::ACCEPT_ENCODING {
+                accept_encoding = accept_encoding.or(Some(line));
+            } else if *name == header::IF_NONE_MATCH {
+                if_none_match = if_none_match.or(Some(line));
+            }
+        }
+        // Repeated names are rare; only then is it worth asking which they are.
+        let repeats = all.len() != all.keys_len();
+        if repeats && all.get_all(header::HOST).iter().nth(1).is_some() {
+            facts.0 |= Fact::SeveralHosts as u16;
+        }
+        Self {
+            all,
+            facts,
+            host,
+            accept_encoding,
+            if_none_match,
+        }
+    }
+
+    /// The first line of a field.
+    #[inline]
+    pub(crate) fn first(&self, name: &HeaderName) -> Option<&'a HeaderValue> {
+        if *name == header::HOST {
+            self.host
+        } else if *name == header::ACCEPT_ENCODING {
+            self.accept_encoding
+        } else if *name == header::IF_NONE_MATCH {
+            self.if_none_match
+        } else {
+            first_line(name, self.all)
+        }
+    }
+
+    /// Whether any field stands in more than one line.
+    #[inline]
+    pub(crate) fn repeat(&self) -> bool {
+        self.all.len() != self.all.keys_len()
+    }
+}
+
 /// What one pass over the request's fields found: a set of [`Fact`]s, in one word because every
 /// request hands it on a few times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RequestFacts(u16);
 
 impl RequestFacts {
-    /// Reads the fields once; a request has few, and a cache asks about many.
-    #[inline]
+    /// Reads them once.
     pub(crate) fn read(headers: &HeaderMap) -> Self {
-        let mut facts = Self::default();
-        for name in headers.keys() {
-            facts.0 |= Fact::of(name.as_str()).map_or(0, |fact| fact as u16);
-        }
-        // Repeated names are rare; only then is it worth asking which they are.
-        let repeats = headers.len() != headers.keys_len();
-        if repeats && headers.get_all(header::HOST).iter().nth(1).is_some() {
-            facts.0 |= Fact::SeveralHosts as u16;
-        }
-        facts
+        RequestFields::read(headers).facts
     }
 
     pub(crate) const fn has(self, fact: Fact) -> bool {

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
+use super::request::RequestFields;
 use super::tag::TagHash;
 use crate::clock::Timestamp;
 #[cfg(feature = "compress")]
@@ -101,7 +102,7 @@ pub(crate) struct Common {
     pub(crate) has_etag: bool,
 }
 
-/// Fields, and places for `Age`, for `Cache-Status` and for the first lines of a response's own.
+/// RequestFields, and places for `Age`, for `Cache-Status` and for the first lines of a response's own.
 #[derive(Debug)]
 pub(crate) struct Outline {
     pub(crate) map: HeaderMap,
@@ -311,9 +312,10 @@ impl StoredResponse {
 
     /// Whether this is the variant for these request fields (RFC 9111 §4.1).
     #[inline]
-    pub(crate) fn is_selected_by(&self, request: &HeaderMap) -> bool {
+    pub(crate) fn is_selected_by(&self, request: &RequestFields<'_>) -> bool {
         self.vary.iter().all(|field| {
-            vary::selecting_value_matches(&field.name, request, field.value.as_deref())
+            let (first, stored) = (request.first(&field.name), field.value.as_deref());
+            vary::selecting_value_matches(&field.name, first, request.all, stored)
         })
     }
 

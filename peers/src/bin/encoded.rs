@@ -1,11 +1,15 @@
 //! Requests per second of an answer in gzip, over loopback: kept by the cache, beside what a service does that encodes
 //! each answer, and beside hyper sending a constant that was encoded before.
+//!
+//! The service that encodes is there twice. Once as its users build it, a program that knows nothing of larder; and once
+//! in this build, where larder has chosen another encoder (zlib-rs) for all, which takes about half the time.
 
 use std::convert::Infallible;
 use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use axum::routing::get;
 use axum::Router;
 use bytes::Bytes;
 use flate2::read::GzDecoder;
@@ -17,14 +21,18 @@ use hyper_util::rt::TokioIo;
 use larder::{Cache, CompressLayer};
 use larder_peers::served::{need_tools, Server};
 use larder_peers::stats::{median, median_ratio};
+use larder_peers_plain::{handler, text, TARGET};
 use tokio::net::TcpListener;
-use tower_http::compression::CompressionLayer;
 
 const ROUNDS: usize = 5;
-const TARGET: &str = "/posts";
 const SIZES: [usize; 3] = [4 << 10, 64 << 10, 1 << 20];
-/// An axum handler under tower-http's layer, the cache under ours, and a connection loop that answers a constant.
-const NAMES: [&str; 3] = ["axum + CompressionLayer", "larder", "hyper"];
+/// An axum handler under tower-http's layer, as its users have it and in this build.
+const PLAIN: &str = "axum + CompressionLayer";
+const UNIFIED: &str = "the same with zlib-rs";
+/// The cache under our layer.
+const LARDER: &str = "larder";
+/// A connection loop that answers a constant.
+const CONSTANT: &str = "hyper, a constant";
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -38,34 +46,60 @@ fn main() -> io::Result<()> {
 
 fn compare() -> io::Result<()> {
     need_tools()?;
-    println!(
-        "| body | | requests/s | over {} |\n| --- | --- | --- | --- |",
-        NAMES[0]
-    );
+    let plain = build_plain()?;
+    println!("| body | | requests/s | over {PLAIN} | over {UNIFIED} |");
+    println!("| --- | --- | --- | --- | --- |");
     for size in SIZES {
-        let started = NAMES.map(|name| start(name, size));
-        let mut servers = started.into_iter().collect::<io::Result<Vec<_>>>()?;
+        let mut servers = vec![start_plain(&plain, size)?];
+        for name in [UNIFIED, LARDER, CONSTANT] {
+            servers.push(start(name, size)?);
+        }
         for _ in 0..ROUNDS {
             servers.iter_mut().try_for_each(Server::measure)?;
         }
-        let base = servers[0].rates.clone();
+        let (plain, unified) = (&servers[0].rates, &servers[1].rates);
         for server in &servers {
-            let ratio = median_ratio(&server.rates, &base);
-            let rate = median(server.rates.clone());
-            println!("| {size} B | {} | {rate:.0} | {ratio:.1} |", server.name);
+            let over_plain = median_ratio(&server.rates, plain);
+            let over_unified = median_ratio(&server.rates, unified);
+            let (name, rate) = (&server.name, median(server.rates.clone()));
+            println!("| {size} B | {name} | {rate:.0} | {over_plain:.1} | {over_unified:.1} |");
         }
     }
     Ok(())
 }
 
-/// Starts a server, and makes sure that a miss and hits are answered with the bytes in gzip.
+/// Builds the service that encodes, by itself: in one build with larder it would have larder's features.
+fn build_plain() -> io::Result<PathBuf> {
+    let package = "larder-peers-plain";
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    let built = build.args(["build", "--release", "-p", package]).status()?;
+    if !built.success() {
+        return Err(io::Error::other(format!("{package} was not built")));
+    }
+    Ok(std::env::current_exe()?.with_file_name(package))
+}
+
+fn start_plain(program: &Path, size: usize) -> io::Result<Server> {
+    let server = Server::start_other(PLAIN, program, &[&size.to_string()], TARGET, "gzip")?;
+    check(&server, size)?;
+    Ok(server)
+}
+
 fn start(name: &'static str, size: usize) -> io::Result<Server> {
     let server = Server::start(name, &["--serve", name, &size.to_string()], TARGET, "gzip")?;
+    check(&server, size)?;
+    Ok(server)
+}
+
+/// Makes sure that a miss and hits are answered with the bytes in gzip.
+fn check(server: &Server, size: usize) -> io::Result<()> {
     for _ in 0..3 {
         let answer = server.get()?;
         let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
         let (head, body) = answer.split_at(end.expect("a head ends") + 4);
         let head = String::from_utf8_lossy(head).to_lowercase();
+        let name = &server.name;
         assert!(head.contains("content-encoding: gzip"), "{name}: {head}");
         if head.contains("content-length") {
             let mut decoded = Vec::new();
@@ -73,7 +107,7 @@ fn start(name: &'static str, size: usize) -> io::Result<Server> {
             assert!(decoded == text(size), "{name}");
         }
     }
-    Ok(server)
+    Ok(())
 }
 
 fn serve(name: &str, size: usize) -> io::Result<()> {
@@ -83,24 +117,21 @@ fn serve(name: &str, size: usize) -> io::Result<()> {
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         println!("{}", listener.local_addr()?);
-        if name == NAMES[2] {
-            return serve_constant(listener, encoded(&text(size))?).await;
+        match name {
+            UNIFIED => larder_peers_plain::serve(listener, size).await,
+            LARDER => serve_cached(listener, text(size)).await,
+            _ => serve_constant(listener, encoded(&text(size))?).await,
         }
-        let body = text(size);
-        let handler = get(move || async move { ([(CONTENT_TYPE, "application/json")], body) });
-        let router = if name == NAMES[0] {
-            Router::new()
-                .route(TARGET, handler)
-                .layer(CompressionLayer::new())
-        } else {
-            let cache = Cache::builder().build().map_err(io::Error::other)?;
-            let layer = cache.layer().ttl(Duration::from_secs(3600)).tag("posts");
-            Router::new()
-                .route(TARGET, handler.layer(layer))
-                .layer(CompressLayer::new())
-        };
-        axum::serve(listener, router).await
     })
+}
+
+async fn serve_cached(listener: TcpListener, body: Bytes) -> io::Result<()> {
+    let cache = Cache::builder().build().map_err(io::Error::other)?;
+    let layer = cache.layer().ttl(Duration::from_secs(3600)).tag("posts");
+    let router = Router::new()
+        .route(TARGET, handler(body).layer(layer))
+        .layer(CompressLayer::new());
+    axum::serve(listener, router).await
 }
 
 async fn serve_constant(listener: TcpListener, body: Bytes) -> io::Result<()> {
@@ -123,20 +154,4 @@ fn encoded(text: &[u8]) -> io::Result<Bytes> {
     let mut encoded = Vec::new();
     flate2::read::GzEncoder::new(text, flate2::Compression::new(6)).read_to_end(&mut encoded)?;
     Ok(encoded.into())
-}
-
-/// JSON that becomes about a fifth, as answers of services do.
-fn text(length: usize) -> Bytes {
-    let mut state = 1_u64;
-    let mut text = Vec::new();
-    while text.len() < length {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        let (id, views) = (state >> 50, (state >> 20) & 0xfff);
-        let item = format!("{{\"id\":{id},\"title\":\"post number {id}\",\"views\":{views}}},");
-        text.extend_from_slice(item.as_bytes());
-    }
-    text.truncate(length);
-    text.into()
 }

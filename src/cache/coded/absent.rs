@@ -9,6 +9,7 @@ use http::{response, HeaderMap};
 use super::core::{Core, Shared};
 use super::route::Route;
 use crate::policy::decision::Reason;
+use crate::policy::request::RequestFields;
 use crate::policy::stored::StoredResponse;
 use crate::policy::storing::Terms;
 
@@ -29,7 +30,7 @@ impl Codings {
         false
     }
 
-    pub(crate) fn wanted(&self, _: &HeaderMap) -> Option<Coding> {
+    pub(crate) fn wanted(&self, _: &RequestFields<'_>) -> Option<Coding> {
         None
     }
 

@@ -29,10 +29,10 @@ use super::route::Route;
 pub(crate) use crate::coding::Coding;
 use crate::coding::Levels;
 use crate::header::accept_encoding::AcceptEncoding;
-use crate::header::first_line;
 use crate::policy::decision::Reason;
 use crate::policy::encoding::{self, Rules};
 use crate::policy::negotiation::{negotiate, Wanted};
+use crate::policy::request::RequestFields;
 use crate::policy::stored::{Common, StoredResponse};
 use crate::policy::storing::Terms;
 use crate::store::interned;
@@ -86,18 +86,18 @@ impl Codings {
 
     /// The coding that a request wants, if it wants one.
     #[inline]
-    pub(crate) fn wanted(&self, request: &HeaderMap) -> Option<Coding> {
+    pub(crate) fn wanted(&self, request: &RequestFields<'_>) -> Option<Coding> {
         match self.are_on() {
             true => self.negotiated(request),
             false => None,
         }
     }
 
-    fn negotiated(&self, request: &HeaderMap) -> Option<Coding> {
-        let line = first_line(&ACCEPT_ENCODING, request)?;
-        let repeats = request.len() != request.keys_len();
-        if repeats && request.get_all(ACCEPT_ENCODING).iter().nth(1).is_some() {
-            return coding_of(&AcceptEncoding::parse(request), &self.rules.offered);
+    fn negotiated(&self, request: &RequestFields<'_>) -> Option<Coding> {
+        let line = request.first(&ACCEPT_ENCODING)?;
+        let all = request.all;
+        if request.repeat() && all.get_all(ACCEPT_ENCODING).iter().nth(1).is_some() {
+            return coding_of(&AcceptEncoding::parse(all), &self.rules.offered);
         }
         let line = line.as_bytes();
         let known = USUAL.iter().position(|usual| usual.as_bytes() == line);

@@ -5,7 +5,6 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
-use http::HeaderMap;
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
@@ -14,6 +13,7 @@ use super::TagIndex;
 #[cfg(feature = "compress")]
 use crate::header::accept_encoding::Coding;
 use crate::policy::key::same_key;
+use crate::policy::request::RequestFields;
 #[cfg(feature = "compress")]
 use crate::policy::stored::Form;
 use crate::policy::stored::{StoredResponse, VaryField};
@@ -142,7 +142,7 @@ impl Responses {
 
     /// The variant that these request fields select.
     #[inline]
-    pub(crate) fn find(&self, place: u64, key: &[u8], request: &HeaderMap) -> Found {
+    pub(crate) fn find(&self, place: u64, key: &[u8], request: &RequestFields<'_>) -> Found {
         match self.slots.get(&place) {
             Some(Slot::One(stored)) if same_key(stored.key(), key) => {
                 if stored.is_selected_by(request) {
@@ -490,7 +490,7 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
-    use http::StatusCode;
+    use http::{HeaderMap, StatusCode};
 
     use super::*;
     use crate::clock::Timestamp;
@@ -537,7 +537,8 @@ mod tests {
 
     #[test]
     fn two_keys_of_one_hash_never_answer_for_each_other() {
-        let (responses, request) = (responses(64 << 10), HeaderMap::new());
+        let (responses, none) = (responses(64 << 10), HeaderMap::new());
+        let request = RequestFields::read(&none);
         let finds = |key: &[u8]| matches!(responses.find(7, key, &request), Found::Response(_));
         responses.insert(7, stored(b"one", &[], vec![]), |_| Worth::Answers);
         assert!(finds(b"one"));

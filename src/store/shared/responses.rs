@@ -13,6 +13,7 @@ use super::index::Index;
 use super::keys;
 use super::lease::{Lease, Leases, Taken};
 use crate::clock::Timestamp;
+use crate::policy::request::RequestFields;
 use crate::policy::stored::{selecting_fields, StoredResponse, VaryField};
 use crate::policy::tag::TagHash;
 use crate::redis::NoAnswer;
@@ -249,7 +250,7 @@ impl Responses {
         if stored.times().response_time > query.now.plus(SKEW) {
             return Err(Miss::FromTheFuture);
         }
-        if !stored.is_selected_by(query.request) {
+        if !stored.is_selected_by(&RequestFields::read(query.request)) {
             return Err(Miss::Absent);
         }
         Ok(Lying::Response(stored))
