@@ -2,11 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use larder::limit::{Decision, Fallback};
 use larder::{Limiter, Quota, Redis};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::cluster::Cluster;
 use crate::server::eventually;
