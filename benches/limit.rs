@@ -29,30 +29,50 @@ const ROUNDS: usize = 400;
 fn main() {
     let plenty = Quota::per_second(1_000_000_000).capacity(1_000_000_000);
     let layer = |quota| LimitLayer::new(quota).by_peer_ip();
-    let mut limit = origin();
-    let mut admitted = layer(plenty).layer(origin());
-    let mut bare = layer(plenty).fields(Profile::None).layer(origin());
-    let mut several = layer(plenty).and(plenty).and(plenty).layer(origin());
     let mut refused = layer(Quota::per_hour(1)).layer(origin());
-    time(&mut refused, 1);
-
-    let mut rounds = vec![Vec::new(); 5];
+    time(&mut refused, 1, one_client);
+    let subjects: [(&str, Box<dyn FnMut() -> f64>); 6] = [
+        ("limit", timed(origin(), one_client)),
+        ("admitted", timed(layer(plenty).layer(origin()), one_client)),
+        // Who each have something else left: what they are told is not the same each time.
+        (
+            "many clients",
+            timed(
+                layer(Quota::per_minute(6_000)).layer(origin()),
+                many_clients,
+            ),
+        ),
+        (
+            "without fields",
+            timed(
+                layer(plenty).fields(Profile::None).layer(origin()),
+                one_client,
+            ),
+        ),
+        (
+            "three quotas",
+            timed(
+                layer(plenty).and(plenty).and(plenty).layer(origin()),
+                one_client,
+            ),
+        ),
+        ("refused", timed(refused, one_client)),
+    ];
+    // Those that are named are measured; the limit always is.
+    let named: Vec<String> = std::env::args().skip(1).collect();
+    let named: Vec<&String> = named.iter().filter(|name| !name.starts_with('-')).collect();
+    let (names, mut subjects): (Vec<_>, Vec<_>) = subjects
+        .into_iter()
+        .filter(|(name, _)| *name == "limit" || named.is_empty() || named.iter().any(|n| n == name))
+        .unzip();
+    let mut rounds = vec![Vec::new(); subjects.len()];
     for _ in 0..ROUNDS {
-        rounds[0].push(time(&mut limit, BATCH));
-        rounds[1].push(time(&mut admitted, BATCH));
-        rounds[2].push(time(&mut bare, BATCH));
-        rounds[3].push(time(&mut several, BATCH));
-        rounds[4].push(time(&mut refused, BATCH));
+        for (times, subject) in rounds.iter_mut().zip(&mut subjects) {
+            times.push(subject());
+        }
     }
     println!("| | ns | over limit |");
     println!("| --- | --- | --- |");
-    let names = [
-        "limit",
-        "admitted",
-        "without fields",
-        "three quotas",
-        "refused",
-    ];
     for (name, times) in names.iter().zip(&rounds) {
         let ratios = times
             .iter()
@@ -61,6 +81,24 @@ fn main() {
         let (ratio, time) = (median(ratios.collect()), median(times.clone()));
         println!("| {name} | {time:.0} | {ratio:.2} |");
     }
+}
+
+/// The time of a batch, each time it is called.
+fn timed<S, B>(mut service: S, client: fn(usize) -> u8) -> Box<dyn FnMut() -> f64>
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = Infallible> + 'static,
+{
+    Box::new(move || time(&mut service, BATCH, client))
+}
+
+/// The last part of the address that the n-th request comes from.
+fn one_client(_: usize) -> u8 {
+    7
+}
+
+/// Some of them ask more often.
+fn many_clients(n: usize) -> u8 {
+    (n * n % 251) as u8
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -96,11 +134,11 @@ fn origin() -> impl Service<
     clippy::disallowed_methods,
     reason = "a stopwatch has no clock to inject"
 )]
-fn time<S, B>(service: &mut S, requests: usize) -> f64
+fn time<S, B>(service: &mut S, requests: usize, client: fn(usize) -> u8) -> f64
 where
     S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = Infallible>,
 {
-    let batch: Vec<_> = (0..requests).map(request).collect();
+    let batch: Vec<_> = (0..requests).map(|n| request(client(n))).collect();
     let mut cx = Context::from_waker(Waker::noop());
     let start = Instant::now();
     for request in batch {
@@ -114,7 +152,7 @@ where
 }
 
 /// As axum serves it.
-fn request(_: usize) -> Request<Empty<Bytes>> {
+fn request(client: u8) -> Request<Empty<Bytes>> {
     let mut request = Request::new(Empty::new());
     *request.uri_mut() = "/posts?limit=20&offset=0"
         .parse()
@@ -123,7 +161,7 @@ fn request(_: usize) -> Request<Empty<Bytes>> {
     fields.insert("host", HeaderValue::from_static("localhost"));
     fields.insert("accept", HeaderValue::from_static("application/json"));
     fields.insert("accept-encoding", HeaderValue::from_static("gzip, br"));
-    let peer = SocketAddr::from(([192, 0, 2, 7], 4711));
+    let peer = SocketAddr::from(([192, 0, 2, client], 4711));
     request.extensions_mut().insert(ConnectInfo(peer));
     request
 }

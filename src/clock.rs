@@ -11,7 +11,8 @@ use std::fmt;
 use std::future::{poll_fn, Future};
 use std::pin::pin;
 #[cfg(feature = "redis")]
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -154,7 +155,7 @@ impl Clock {
     pub(crate) fn now(&self) -> Timestamp {
         match &self.source {
             Source::System => system_time(),
-            Source::Manual(clock) => Timestamp(*clock.now.borrow()),
+            Source::Manual(clock) => Timestamp(clock.hand.now()),
         }
     }
 
@@ -163,7 +164,7 @@ impl Clock {
     pub(crate) fn nanos(&self) -> u64 {
         match &self.source {
             Source::System => monotonic_nanos(),
-            Source::Manual(clock) => clock.now.borrow().saturating_mul(1_000_000),
+            Source::Manual(clock) => clock.hand.now().saturating_mul(1_000_000),
         }
     }
 
@@ -173,8 +174,9 @@ impl Clock {
             Source::System => tokio::time::sleep(duration).await,
             Source::Manual(clock) => {
                 let deadline = self.now().plus(duration).0;
-                let mut now = clock.now.subscribe();
-                if now.wait_for(|now| *now >= deadline).await.is_err() {
+                let mut moved = clock.hand.moved.subscribe();
+                let has_passed = |(): &()| clock.hand.now() >= deadline;
+                if moved.wait_for(has_passed).await.is_err() {
                     std::future::pending::<()>().await;
                 }
             }
@@ -264,14 +266,37 @@ impl fmt::Debug for Clock {
 /// ```
 #[derive(Clone)]
 pub struct ManualClock {
-    now: Arc<watch::Sender<u64>>,
+    hand: Arc<Hand>,
+}
+
+struct Hand {
+    /// Milliseconds since the Unix epoch. Apart, so that to read it takes no lock.
+    now: AtomicU64,
+    moved: watch::Sender<()>,
+}
+
+impl Hand {
+    fn now(&self) -> u64 {
+        self.now.load(Ordering::SeqCst)
+    }
+
+    fn set(&self, time: impl Fn(u64) -> u64) {
+        let set = |now| Some(time(now));
+        let _ = self
+            .now
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, set);
+        self.moved.send_replace(());
+    }
 }
 
 impl ManualClock {
     /// A clock that stands at 2026-01-01 00:00:00 UTC.
     pub fn new() -> Self {
         Self {
-            now: Arc::new(watch::Sender::new(1_767_225_600_000)),
+            hand: Arc::new(Hand {
+                now: AtomicU64::new(1_767_225_600_000),
+                moved: watch::Sender::new(()),
+            }),
         }
     }
 
@@ -284,14 +309,12 @@ impl ManualClock {
 
     /// Moves the clock forward and wakes whoever waited for a moment that has now passed.
     pub fn advance(&self, by: Duration) {
-        self.now
-            .send_modify(|now| *now = now.saturating_add(millis(by)));
+        self.hand.set(|now| now.saturating_add(millis(by)));
     }
 
     /// Sets the clock back, as an operator or a bad time server would.
     pub fn set_back(&self, by: Duration) {
-        self.now
-            .send_modify(|now| *now = now.saturating_sub(millis(by)));
+        self.hand.set(|now| now.saturating_sub(millis(by)));
     }
 }
 
@@ -304,7 +327,7 @@ impl Default for ManualClock {
 impl fmt::Debug for ManualClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ManualClock")
-            .field(&*self.now.borrow())
+            .field(&self.hand.now())
             .finish()
     }
 }

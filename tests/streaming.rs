@@ -498,6 +498,28 @@ async fn a_body_that_breaks_off_while_others_wait_breaks_off_for_its_own_client_
     }
 }
 
+/// A server takes an exact size for `Content-Length`: what broke off would then arrive as the whole, and trailers
+/// would not arrive at all.
+#[tokio::test]
+async fn what_was_read_ahead_of_a_failure_or_of_trailers_is_not_said_to_be_all() {
+    for last in [|| Step::Fail, || Step::Trailers] {
+        let (cache, _clock) = cache();
+        let layer = cache.layer().ttl(MINUTE);
+        let steps = std::sync::Mutex::new(Some(vec![Step::Data("a"), last()]));
+        let origin = Origin::new(move |_| match steps.lock().unwrap().take() {
+            Some(steps) => Length::Unknown.answer(steps),
+            None => text("whole"),
+        });
+        let reply = head(&layer, &origin, get("/", &[])).await;
+        // It waits, and so has the body read to its end before the client begins.
+        let other = spawn(&layer, &origin, get("/", &[]));
+        assert_eq!(other.await.unwrap().text(), "whole");
+        let hint = reply.body().size_hint();
+        assert_eq!((hint.lower(), hint.exact()), (1, None));
+        assert!(!reply.body().is_end_stream());
+    }
+}
+
 #[tokio::test]
 async fn a_body_that_panics_while_its_own_client_does_not_read_leaves_nobody_waiting() {
     let (cache, _clock) = cache();

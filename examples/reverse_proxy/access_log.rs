@@ -32,8 +32,13 @@ impl AccessLog {
         let (length, cache) = (field(CONTENT_LENGTH), field(CACHE_STATUS));
         let mut lines = self.0.lock();
         let is_first = lines.is_empty();
-        let _ = write!(lines, "{method} {target} ");
-        for word in [status.as_str(), " ", length, " ", cache, "\n"] {
+        lines.extend_from_slice(method.as_str().as_bytes());
+        lines.push(b' ');
+        match (target.scheme(), target.path_and_query()) {
+            (None, Some(path)) => lines.extend_from_slice(path.as_str().as_bytes()),
+            _ => drop(write!(lines, "{target}")),
+        }
+        for word in [" ", status.as_str(), " ", length, " ", cache, "\n"] {
             lines.extend_from_slice(word.as_bytes());
         }
         if lines.len() > GATHERED {

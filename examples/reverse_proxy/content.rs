@@ -1,18 +1,20 @@
 //! Content on its way: up to the origin, and down to the client.
 
+use std::error::Error;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::task::{ready, Context, Poll};
 
 use bytes::Bytes;
+use http_body_util::{Either, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::informational::Sender;
 
 /// What a client sends, with what whoever asks the origin must know of the exchange.
 pub(crate) struct Upload {
-    incoming: Incoming,
+    content: Either<Incoming, Full<Bytes>>,
     informed: Option<Sender>,
     moves: Option<Arc<AtomicBool>>,
 }
@@ -21,7 +23,7 @@ impl Upload {
     /// `informed`: where interim answers go, if anywhere.
     pub(crate) fn new(incoming: Incoming, informed: Option<Sender>) -> Self {
         Self {
-            incoming,
+            content: Either::Left(incoming),
             informed,
             moves: None,
         }
@@ -37,15 +39,26 @@ impl Upload {
     }
 }
 
+/// Content that was read, as it is part of the key (QUERY). Interim answers are not for it.
+impl From<Bytes> for Upload {
+    fn from(content: Bytes) -> Self {
+        Self {
+            content: Either::Right(content.into()),
+            informed: None,
+            moves: None,
+        }
+    }
+}
+
 impl Body for Upload {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Box<dyn Error + Send + Sync>;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame = ready!(Pin::new(&mut self.content).poll_frame(cx));
         if let Some(moves) = &self.moves {
             moves.store(true, Ordering::Relaxed);
         }
@@ -53,11 +66,11 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.content.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.content.size_hint()
     }
 }
 

@@ -13,6 +13,8 @@ usage: reverse_proxy --origin http://HOST:PORT [option ..]
   --listen A:P     where to listen; 127.0.0.1:8080 by default, port 0 takes a free one
   --redis URL      shares stored responses with other proxies, redis://127.0.0.1:6379;
                    none by default: in memory alone
+  --memory MIB     what stored responses may take; 64 by default. The longest that is stored is
+                   an eighth of it, or with --redis 1 MiB
   --profile NAME   safe (default), or rfc9111: all that RFC 9111 lets a shared cache do
   --timeout SECS   how long the origin may take to begin its answer; 30 by default";
 
@@ -20,6 +22,8 @@ pub(crate) struct Flags {
     pub(crate) listen: SocketAddr,
     pub(crate) origin: Authority,
     pub(crate) redis: Option<String>,
+    /// In bytes.
+    pub(crate) memory: u64,
     pub(crate) profile: Profile,
     pub(crate) timeout: Duration,
 }
@@ -37,6 +41,7 @@ impl Flags {
         let mut listen = SocketAddr::from(([127, 0, 0, 1], 8080));
         let mut origin = None;
         let mut redis = None;
+        let mut memory = 64 << 20;
         let mut profile = Profile::Safe;
         let mut timeout = Duration::from_secs(30);
         while let Some(flag) = words.next() {
@@ -49,6 +54,7 @@ impl Flags {
                 "--listen" => listen = address(&value()?).map_err(mistake)?,
                 "--origin" => origin = Some(authority(&value()?).map_err(mistake)?),
                 "--redis" => redis = Some(value()?),
+                "--memory" => memory = mebibytes(&value()?).map_err(mistake)?,
                 "--profile" => profile = self::profile(&value()?).map_err(mistake)?,
                 "--timeout" => timeout = seconds(&value()?).map_err(mistake)?,
                 _ => return Err(mistake("no such flag")),
@@ -59,6 +65,7 @@ impl Flags {
             listen,
             origin: origin.ok_or_else(missing)?,
             redis,
+            memory,
             profile,
             timeout,
         })
@@ -75,6 +82,13 @@ fn profile(name: &str) -> Result<Profile, &'static str> {
         "safe" => Ok(Profile::Safe),
         "rfc9111" => Ok(Profile::Rfc9111),
         _ => Err("there are two: safe, rfc9111"),
+    }
+}
+
+fn mebibytes(text: &str) -> Result<u64, &'static str> {
+    match text.parse() {
+        Ok(mebibytes @ 2..0x1000_0000) => Ok(mebibytes << 20),
+        _ => Err("not a number of MiB, two or more: 64"),
     }
 }
 

@@ -1,37 +1,40 @@
 //! Fields that are about one connection, and end with it (RFC 9110 §7.6.1).
 
 use hyper::header::{
-    HeaderMap, HeaderName, HeaderValue, CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    HeaderMap, HeaderName, HeaderValue, CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING,
 };
 
-static ALWAYS: [HeaderName; 9] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    PROXY_AUTHENTICATE,
-    HeaderName::from_static("proxy-authentication-info"),
-    PROXY_AUTHORIZATION,
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
+/// Whether a field is always one of them.
+fn is_always(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authentication-info"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
 /// Removes them, and those that `Connection` names. It cannot name where a message goes or ends:
 /// what comes next would take one message for another.
 pub(crate) fn remove(headers: &mut HeaderMap) {
-    // Few have any, and looking at each field once is less than looking for each of these.
-    if !headers.keys().any(|name| ALWAYS.contains(name)) {
+    // Few have any, and they cannot name more.
+    if !headers.keys().any(is_always) {
         return;
     }
-    let named: Vec<HeaderName> = headers
+    let named = headers
         .get_all(CONNECTION)
         .iter()
         .flat_map(members)
         .filter_map(|name| HeaderName::from_bytes(name).ok())
-        .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
-        .collect();
-    for name in ALWAYS.iter().chain(&named) {
+        .filter(|name| *name != HOST && *name != CONTENT_LENGTH);
+    let always = headers.keys().filter(|name| is_always(name)).cloned();
+    for name in named.chain(always).collect::<Vec<_>>() {
         headers.remove(name);
     }
 }

@@ -5,8 +5,9 @@
 //! curl -i http://127.0.0.1:8080/    # twice, and see Cache-Status
 //! ```
 //!
-//! An answer is stored if it says how long it is fresh (`Cache-Control: max-age=60`, say). Those of the
-//! quickstart say `no-cache`, as they are cached there and may be purged there: they pass.
+//! An answer to `GET`, or to `QUERY` with the same content, is stored if it says how long it is fresh
+//! (`Cache-Control: max-age=60`, say). Those of the quickstart say `no-cache`, as they are cached there and
+//! may be purged there: they pass.
 //!
 //! A request meets, in this order:
 //!
@@ -87,10 +88,12 @@ fn runtime() -> Result<Runtime, String> {
 }
 
 /// In memory alone, or in memory and in the Redis that all proxies share.
-fn cache(redis: Option<&Redis>) -> Result<Cache, String> {
+fn cache(memory: u64, redis: Option<&Redis>) -> Result<Cache, String> {
+    let cache = Cache::builder().capacity(memory);
     let cache = match redis {
-        Some(redis) => Cache::builder().redis(redis.clone()),
-        None => Cache::builder(),
+        // Of long responses a few at once would fill the connection to it.
+        Some(redis) => cache.redis(redis.clone()),
+        None => cache.body_limit(memory / 8),
     };
     cache.build().map_err(|e| e.to_string())
 }
@@ -98,7 +101,7 @@ fn cache(redis: Option<&Redis>) -> Result<Cache, String> {
 async fn serve(flags: Flags) -> Result<(), String> {
     let redis = flags.redis.as_deref().map(Redis::open).transpose();
     let redis = redis.map_err(|e| format!("--redis: {e}"))?;
-    let cache = cache(redis.as_ref())?;
+    let cache = cache(flags.memory, redis.as_ref())?;
     let listener = TcpListener::bind(flags.listen)
         .await
         .map_err(|e| format!("--listen: cannot listen on {}: {e}", flags.listen))?;

@@ -10,7 +10,8 @@ use hyper::ext::ReasonPhrase;
 use hyper::header::{HeaderMap, HeaderValue, COOKIE, HOST, MAX_FORWARDS, UPGRADE};
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
-use larder::{cache, Cache, CacheLayer, CacheService, Profile};
+use larder::cache::{self, BodyKeyed};
+use larder::{Cache, CacheLayer, CacheService, Profile};
 use tower::{Layer, ServiceExt};
 
 use crate::access_log::AccessLog;
@@ -24,7 +25,7 @@ use crate::{hop_by_hop, upgrade};
 pub(crate) type Body = Download<Either<cache::ResponseBody<origin::Body>, Full<Bytes>>>;
 
 pub(crate) struct Proxy {
-    cached: CacheService<Origin>,
+    cached: CacheService<Origin, BodyKeyed>,
     authority: Authority,
     log: AccessLog,
 }
@@ -51,8 +52,14 @@ impl Proxy {
     ) -> Result<Response<Body>, Infallible> {
         let (method, target) = (request.method().clone(), request.uri().clone());
         let mut response = match receive(&mut request, &self.authority) {
-            Ok(()) => self.exchange(request, interim).await.map(Either::Left),
-            Err(problem) => problem.into_response().map(Either::Right),
+            Ok(()) => {
+                let response = self.exchange(request, interim).await;
+                response.map(|content| Download::new(Either::Left(content)))
+            }
+            Err(problem) => {
+                let response = problem.into_response();
+                response.map(|content| Download::new(Either::Right(content)))
+            }
         };
         // hyper would write `<none>`.
         if response.status().canonical_reason().is_none() {
@@ -60,7 +67,7 @@ impl Proxy {
             extensions.get_or_insert_with(|| ReasonPhrase::from_static(b""));
         }
         self.log.tell(&method, &target, &response);
-        Ok(response.map(Download::new))
+        Ok(response)
     }
 
     async fn exchange(
@@ -90,9 +97,13 @@ impl Proxy {
 
 /// What is cached, and how. There are no routes: responses say themselves how long they are fresh.
 /// Codings are the origin's, stored as they came.
-fn cache_layer(cache: &Cache, profile: Profile) -> CacheLayer {
-    cache.layer().codings([]).profile(profile)
+fn cache_layer(cache: &Cache, profile: Profile) -> CacheLayer<BodyKeyed> {
+    let layer = cache.layer().codings([]).profile(profile);
+    layer.key_query(LONGEST_QUERY)
 }
+
+/// The longest content of a QUERY request that is read to be part of the key (RFC 10008 §2.7).
+const LONGEST_QUERY: usize = 64 << 10;
 
 /// Makes of a request what may be looked up and forwarded, or refuses it.
 fn receive(request: &mut Request<Incoming>, origin: &Authority) -> Result<(), Problem> {
@@ -155,10 +166,11 @@ fn settle_host(request: &mut Request<Incoming>, origin: &Authority) -> Result<()
 
 /// A host, and perhaps a port.
 fn is_host(text: &[u8]) -> bool {
-    // Most are a name alone, which is seen without making anything of them.
+    // Most are a name and a port, which is seen without making anything of them.
     let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
-    if !text.is_empty() && text.iter().all(in_name) {
-        return true;
+    let name = text.iter().take_while(|byte| in_name(byte)).count();
+    if let (1.., [] | [b':', ..]) = (name, &text[name..]) {
+        return text[name..].iter().skip(1).all(u8::is_ascii_digit);
     }
     Authority::try_from(text)
         .is_ok_and(|named| !named.as_str().contains('@') && !named.host().is_empty())

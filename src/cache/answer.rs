@@ -48,7 +48,7 @@ impl Hit {
         now: Timestamp,
     ) -> Self {
         note(core, decision);
-        let shows_status = core.route.cache_status;
+        let status = shown(core, decision, Some(stored.key()));
         let head_request = *conditions.method == Method::HEAD;
         let wanted = core.codings.wanted(&conditions.fields);
         let selected = match conditions.facts.selects() {
@@ -66,7 +66,7 @@ impl Hit {
         };
         Self {
             age: status::age(now.since(stored.times().born).as_secs()),
-            status: shows_status.then(|| core.shared.status.field(decision)),
+            status,
             head_request,
             selected,
             stored,
@@ -214,12 +214,30 @@ fn write(
 
 static NO_STATUS: HeaderValue = HeaderValue::from_static("");
 
-/// Writes `Cache-Status`, the event and the count of a decision.
-pub(crate) fn settle(core: &Core, headers: &mut HeaderMap, decision: &Decision) {
+/// Writes `Cache-Status`, the event and the count of a decision; `key` is what was looked up, if anything.
+pub(crate) fn settle(
+    core: &Core,
+    headers: &mut HeaderMap,
+    decision: &Decision,
+    key: Option<&[u8]>,
+) {
     note(core, decision);
-    if core.route.cache_status {
-        headers.append(CACHE_STATUS, core.shared.status.field(decision).clone());
+    if let Some(status) = shown(core, decision, key) {
+        headers.append(CACHE_STATUS, status.clone());
     }
+}
+
+/// `Cache-Status` of a decision, where the route shows it.
+#[inline]
+fn shown(core: &Core, decision: &Decision, key: Option<&[u8]>) -> Option<Written> {
+    if !core.route.cache_status {
+        return None;
+    }
+    let field = core.shared.status.field(decision);
+    Some(match key.filter(|_| core.route.cache_status_key) {
+        Some(key) => status::with_key(&field, key),
+        None => field,
+    })
 }
 
 /// Counts a decision and tells it to whoever listens.

@@ -233,6 +233,10 @@ fn only_frame<E>(body: Bytes) -> Option<Result<Frame<Bytes>, E>> {
     (!body.is_empty()).then(|| Ok(Frame::data(body)))
 }
 
+fn is_content<E>(frame: &Result<Frame<Bytes>, E>) -> bool {
+    frame.as_ref().is_ok_and(Frame::is_data)
+}
+
 fn remaining(response: &Option<Arc<StoredResponse>>) -> u64 {
     response
         .as_ref()
@@ -444,7 +448,9 @@ impl<B: Body> Fill<B> {
     fn size_hint(&self) -> SizeHint {
         let mut hint = match &self.body {
             Some(body) => body.size_hint(),
-            None => SizeHint::with_exact(0),
+            None if self.ahead.iter().all(is_content) => SizeHint::with_exact(0),
+            // What is there is not all there was to be, or trailers follow: it must not look whole.
+            None => SizeHint::default(),
         };
         let ahead = self.ahead_bytes;
         if let Some(upper) = hint.upper() {

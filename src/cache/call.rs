@@ -193,6 +193,7 @@ impl Call {
             Err(reason) => {
                 // What one client gets in place of the whole tells nothing of the whole.
                 if !self.plan.facts.selects() {
+                    self.forget_older(&filing, reason, parts.status);
                     refuse(&filing, self.leader, reason, parts.status);
                 }
                 (ResponseBody::passed(body), false, Some(reason))
@@ -206,9 +207,26 @@ impl Call {
                 collapsed: false,
                 detail: refusal.or(self.detail),
             };
-            answer::settle(&self.core, &mut parts.headers, &decision);
+            let key = Some(&*self.plan.key);
+            answer::settle(&self.core, &mut parts.headers, &decision, key);
         }
         body
+    }
+
+    /// Removes what is stored for the same request, where its origin answers it anew and says that this is not to
+    /// be stored: what came before is no better. What it says to credentials is their user's alone.
+    fn forget_older(&self, filing: &Filing, reason: Reason, status: StatusCode) {
+        let for_one_user =
+            self.plan.facts.has(Fact::Authorization) && self.core.route.knows_no_users();
+        let is_final = !status.is_server_error() && status != StatusCode::NOT_MODIFIED;
+        let refuses = matches!(reason, Reason::NoStore | Reason::Private);
+        if !self.core.route.is_rfc9111() || for_one_user || !is_final || !refuses {
+            return;
+        }
+        if let Some(older) = self.stored_for(&filing.request) {
+            let is_it = |other: &StoredResponse| std::ptr::eq(other, &*older);
+            self.core.shared.responses.remove(filing.place, is_it);
+        }
     }
 }
 

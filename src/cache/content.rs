@@ -127,6 +127,6 @@ fn unreadable<R: Body>(core: &Core) -> Response<ResponseBody<R>> {
     let decision = Decision::Refused {
         detail: Reason::RequestBodyBroken,
     };
-    answer::settle(core, response.headers_mut(), &decision);
+    answer::settle(core, response.headers_mut(), &decision, None);
     response
 }

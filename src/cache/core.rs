@@ -8,11 +8,13 @@ use super::coded::Codings;
 use super::collapse::Flights;
 use super::limits::Limits;
 use super::route::Route;
+use super::search::Searches;
 use super::stats::Counters;
 use super::status::CacheStatus;
 use super::uncacheable::Uncacheable;
 use crate::clock::Clock;
 use crate::policy::key::QueryRule;
+use crate::policy::profile::Audience;
 use crate::policy::stored::{Fence, StoredResponse};
 use crate::policy::tag::TagHash;
 use crate::store::invalidation::{InvalidationClock, Reach, Validity};
@@ -66,6 +68,7 @@ impl Core {
 pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) namespace: String,
+    pub(crate) audience: Audience,
     pub(crate) status: CacheStatus,
     pub(crate) clock: Clock,
     pub(crate) responses: Responses,
@@ -74,6 +77,7 @@ pub(crate) struct Shared {
     pub(crate) strict: bool,
     pub(crate) flights: Arc<Flights>,
     pub(crate) uncacheable: Uncacheable,
+    pub(crate) searches: Searches,
     pub(crate) counters: Counters,
     #[cfg(feature = "compress")]
     pub(crate) codings: Vec<crate::coding::Coding>,

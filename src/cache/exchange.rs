@@ -127,7 +127,7 @@ where
         if let Some(found) = found {
             return Begun::Answered(exchange.answer(found, Some(Reason::EarlyRefresh), None));
         }
-        match exchange.inquiry.part() {
+        match exchange.inquiry.beside() {
             Some(hit) => Begun::Answered(hit),
             None => Begun::Asking(exchange),
         }

@@ -218,7 +218,7 @@ impl After {
         if self.core.route.user.is_some() || self.decision.was_ours_to_look_up() {
             answer::tell_downstream(&self.core, &mut parts.headers);
         }
-        answer::settle(&self.core, &mut parts.headers, &self.decision);
+        answer::settle(&self.core, &mut parts.headers, &self.decision, None);
         let answer = Response::from_parts(parts, ResponseBody::passed(body));
         (answer, heard)
     }

@@ -10,6 +10,7 @@ use super::core::{Authority, Shared};
 use super::invalidate::{self, Invalidating};
 use super::layer::CacheLayer;
 use super::limits::Limits;
+use super::search::Searches;
 #[cfg(feature = "redis")]
 use super::shared::SharedSettings;
 use super::signals::Invalidate;
@@ -23,6 +24,7 @@ use crate::coding::{self, Coding, Levels};
 use crate::error::ConfigError;
 #[cfg(feature = "compress")]
 use crate::policy::encoding::Rules;
+use crate::policy::profile::Audience;
 use crate::store::invalidation::InvalidationClock;
 use crate::store::near::{Responses, Settings};
 use crate::store::shared::Tier;
@@ -125,6 +127,7 @@ impl fmt::Debug for Cache {
 pub struct CacheBuilder {
     limits: Limits,
     namespace: String,
+    audience: Audience,
     name: String,
     clock: Clock,
     index: Option<bool>,
@@ -154,6 +157,7 @@ impl CacheBuilder {
                 waiters: 1024,
             },
             namespace: String::new(),
+            audience: Audience::Everybody,
             name: "larder".to_owned(),
             clock: Clock::system(),
             index: None,
@@ -235,6 +239,21 @@ impl CacheBuilder {
     /// differ (`"shop-v2"`). Default: none.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
+        self
+    }
+
+    /// Makes this the private cache of one user (RFC 9111 §1), as a browser's is: for a client that asks
+    /// in one user's name. Default: a shared cache.
+    ///
+    /// It stores what is `private` (§5.2.2.7) and answers to requests with `Authorization` (§3.5) or
+    /// cookies, and ignores what is said to shared caches alone: `s-maxage` (§5.2.2.10),
+    /// `proxy-revalidate` (§5.2.2.8) and `CDN-Cache-Control` (RFC 9213). All else is as in the
+    /// [`Profile`](crate::Profile) of the layer. It is in memory alone: what is stored in Redis may be
+    /// found by others.
+    ///
+    /// Whoever sends requests for several users through it shows one of them what is another's.
+    pub fn private(mut self) -> Self {
+        self.audience = Audience::OneUser;
         self
     }
 
@@ -321,6 +340,7 @@ impl CacheBuilder {
         let shared = Shared {
             limits,
             namespace: self.namespace,
+            audience: self.audience,
             status: CacheStatus::new(self.name),
             clock: self.clock,
             responses,
@@ -328,6 +348,7 @@ impl CacheBuilder {
             strict: self.strict.unwrap_or(!self.near),
             flights: Flights::new(),
             uncacheable: Uncacheable::new(),
+            searches: Searches::new(),
             counters: Counters::default(),
             #[cfg(feature = "compress")]
             codings: self.codings,
@@ -364,6 +385,12 @@ impl CacheBuilder {
             return Err(ConfigError::new(
                 "a cache that keeps nothing in memory needs Redis",
                 "`.near(false).redis(redis)`, or no `.near(false)`",
+            ));
+        }
+        if self.audience == Audience::OneUser && has_tier {
+            return Err(ConfigError::new(
+                "what a private cache stores is one user's, and others may read it in Redis",
+                "`.private()` without `.redis(..)`, or the other one alone",
             ));
         }
         #[cfg(feature = "compress")]

@@ -17,6 +17,7 @@ use super::collapse::is_leading;
 use super::core::Core;
 use super::lookup::{look_up, Lookup, Missing, Plan};
 use super::parts;
+use super::search;
 use super::selected::Conditions;
 use crate::header::cache_control::CacheControl;
 use crate::policy::decision::{ttl_parameter, Decision, Forward, Reason};
@@ -286,9 +287,11 @@ impl Inquiry {
         }
     }
 
-    /// An answer from a part that is stored by itself.
-    pub(crate) fn part(&self) -> Option<Hit> {
-        parts::find(&self.core, &self.parts, &self.plan, &self.missing)
+    /// An answer from what is stored beside the key: for a query that means the same, or as a part.
+    pub(crate) fn beside(&self) -> Option<Hit> {
+        let (core, parts, plan, missing) = (&self.core, &self.parts, &self.plan, &self.missing);
+        let equivalent = search::find(core, parts, plan, missing);
+        equivalent.or_else(|| parts::find(core, parts, plan, missing))
     }
 
     /// An answer that another request's call has made.
@@ -311,7 +314,8 @@ impl Inquiry {
         let decision = Decision::Refused {
             detail: Reason::OnlyIfCached,
         };
-        answer::settle(&self.core, response.headers_mut(), &decision);
+        let key = Some(&*self.plan.key);
+        answer::settle(&self.core, response.headers_mut(), &decision, key);
         response
     }
 }

@@ -126,16 +126,18 @@ fn uri_tags(uri: &str) -> (Vec<TagHash>, TagHash) {
     let path = if path.is_empty() { "/" } else { path };
     let indexed_under = TagHash::path(None, path.as_bytes());
     let query = query.map(|query| canonical_query(query, &QueryRule::All));
-    let tag = |host| match &query {
-        None => TagHash::path(host, path.as_bytes()),
-        Some(query) => TagHash::uri(host, path.as_bytes(), query.as_deref().map(str::as_bytes)),
-    };
+    let path = path.as_bytes();
     // What is shared between hosts is shown at this one too.
-    let shared = host.map(|_| tag(Some(&b""[..])));
-    (
-        std::iter::once(tag(host)).chain(shared).collect(),
-        indexed_under,
-    )
+    let hosts = std::iter::once(host).chain(host.map(|_| Some(&b""[..])));
+    let tags = hosts.flat_map(|host| match &query {
+        None => vec![TagHash::path(host, path)],
+        // And what answers several queries, at this one.
+        Some(query) => vec![
+            TagHash::uri(host, path, query.as_deref().map(str::as_bytes)),
+            TagHash::searches(host, path),
+        ],
+    });
+    (tags.collect(), indexed_under)
 }
 
 impl Sweep {

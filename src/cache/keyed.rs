@@ -134,7 +134,7 @@ pub(crate) fn caches(route: &Route, method: &Method) -> bool {
 fn class_of(route: &Route, method: &Method) -> Result<Class, Decision> {
     match *method {
         Method::GET | Method::HEAD => Ok(Class::Get),
-        Method::POST if route.key_body.is_some() => Ok(Class::Post),
+        Method::POST if route.key_body.is_some() && route.key_post => Ok(Class::Post),
         _ if method.as_str() == "QUERY" && route.key_body.is_some() => Ok(Class::Query),
         _ => Err(Decision::forward(Forward::Method)),
     }

@@ -26,7 +26,8 @@ use crate::policy::tag::TagTemplate;
 /// The [module](crate::cache) tells what is stored by default. Contradictory settings panic when the
 /// layer is put around a service; [`try_validate`](Self::try_validate) tells them as an error.
 ///
-/// `K` says what keys a request: its head, or (after [`key_body`](Self::key_body)) its content too.
+/// `K` says what keys a request: its head, or (after [`key_body`](Self::key_body) or
+/// [`key_query`](Self::key_query)) its content too.
 #[must_use]
 pub struct CacheLayer<K = HeadKeyed> {
     shared: Arc<Shared>,
@@ -36,7 +37,7 @@ pub struct CacheLayer<K = HeadKeyed> {
 
 impl CacheLayer {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let route = Route::new(&shared.limits);
+        let route = Route::new(&shared.limits, shared.audience);
         Self {
             shared,
             route,
@@ -50,6 +51,13 @@ impl CacheLayer {
     /// does not invalidate its own URI. The request body must be one that can be made of bytes, as
     /// axum's is.
     pub fn key_body(mut self, limit: usize) -> CacheLayer<BodyKeyed> {
+        self.route.key_post = true;
+        self.key_query(limit)
+    }
+
+    /// As [`key_body`](Self::key_body), for `QUERY` alone: `POST` is forwarded, and what it changes is
+    /// invalidated.
+    pub fn key_query(mut self, limit: usize) -> CacheLayer<BodyKeyed> {
         self.route.key_body = Some(limit);
         CacheLayer {
             shared: self.shared,
@@ -196,6 +204,15 @@ impl<K> CacheLayer<K> {
         self
     }
 
+    /// Lets a response say, by `No-Vary-Search`, which parameters of the query it does not depend on
+    /// (draft-ietf-httpbis-no-vary-search): while it is fresh it answers every query that means the same,
+    /// with `detail=no-vary-search`. What is malformed says nothing. An invalidation by any of these URIs,
+    /// or by the path, reaches them all. Default: off, and on in [`Profile::Rfc9111`].
+    pub fn no_vary_search(mut self) -> Self {
+        self.route.no_vary_search = true;
+        self
+    }
+
     /// Cookies that do not change the answer, by name; a `*` at the end stands for any ending. A
     /// request with any other cookie bypasses the cache. Default: none.
     pub fn ignore_cookies<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
@@ -339,6 +356,14 @@ impl<K> CacheLayer<K> {
     /// Whether answers carry `Cache-Status` (RFC 9211). Default: yes.
     pub fn cache_status(mut self, on: bool) -> Self {
         self.route.cache_status = on;
+        self
+    }
+
+    /// Whether `Cache-Status` tells the key that was looked up (RFC 9211 §2.7), as method, host, path and
+    /// query, at most 512 bytes of it; of a user and of other parts it tells that there is one. It makes
+    /// it easy to see why two requests do not share a response, for strangers too. Default: no.
+    pub fn cache_status_key(mut self, on: bool) -> Self {
+        self.route.cache_status_key = on;
         self
     }
 

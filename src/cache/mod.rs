@@ -107,6 +107,28 @@
 //! - Redis keeps one form of a response; each process makes the codings that its clients want. With
 //!   [`near(false)`](CacheBuilder::near) nothing is encoded here, as it could not be kept.
 //!
+//! # Around a client
+//!
+//! A layer knows nothing of which side it is on: around a client it keeps what the server lets it keep, validates
+//! it (§4.3), and follows what changes. A client that asks in one user's name has a private cache
+//! ([`private`](CacheBuilder::private)), which stores that user's answers; one that asks for many has a shared one.
+//! [`Profile::Rfc9111`](crate::Profile::Rfc9111) is for servers that one does not know. hyper's client is a service
+//! already (`examples/client.rs`); reqwest's becomes one:
+//!
+//! ```ignore
+//! let client = reqwest::Client::new();
+//! let client = tower::service_fn(move |request: http::Request<reqwest::Body>| {
+//!     let client = client.clone();
+//!     async move {
+//!         let answer = client.execute(request.try_into()?).await?;
+//!         Ok::<http::Response<reqwest::Body>, reqwest::Error>(answer.into())
+//!     }
+//! });
+//! let cache = Cache::builder().private().build()?;
+//! let client = cache.layer().profile(Profile::Rfc9111).layer(client);
+//! let answer = client.clone().oneshot(http::Request::get(url).body(reqwest::Body::default())?).await?;
+//! ```
+//!
 //! # Shared between processes
 //!
 //! With feature `redis`, `CacheBuilder::redis` puts Redis behind the memory of each process. A
@@ -148,6 +170,7 @@
 //! | [tags](CacheBuilder::max_tags), and the [length](CacheBuilder::max_tag_length) of each | 64, 256 bytes | not stored |
 //! | [variants](CacheBuilder::max_variants) of a key, [fields in `Vary`](CacheBuilder::max_vary_fields) | 16, 8 | not stored |
 //! | [fields](CacheBuilder::max_head) of a response | 16 KiB | not stored |
+//! | queries known to mean the same ([`no_vary_search`](CacheLayer::no_vary_search)) | 8192, of 1024 paths | call |
 //! | [waiters](CacheBuilder::max_waiters) for one call | 1024 | call by themselves |
 //!
 //! # Knowing whether something is cached
@@ -183,6 +206,7 @@ mod parts;
 mod posted;
 mod publish;
 mod route;
+mod search;
 mod selected;
 mod service;
 #[cfg(feature = "redis")]

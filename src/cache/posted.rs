@@ -52,7 +52,14 @@ where
     let response = inner.call(Request::from_parts(parts, body)).await?;
     let now = core.shared.clock.now();
     let (host, status, headers) = (host.as_deref(), response.status(), response.headers());
-    let stands = stands_for_get(host, &target, status, headers, now);
+    let stands = stands_for_get(
+        core.route.rules.audience,
+        host,
+        &target,
+        status,
+        headers,
+        now,
+    );
     match filed.filter(|_| stands) {
         Some((plan, (filing, tags_complete), request_time)) => {
             let call = Call {

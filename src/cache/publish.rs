@@ -9,6 +9,8 @@ use http::{response, StatusCode};
 use super::collapse::{Leader, Outcome, PumpOffer};
 use super::core::Core;
 use super::core::Shared;
+use super::parts;
+use super::search;
 use super::stats::Counted;
 use crate::clock::Timestamp;
 use crate::policy::decision::Reason;
@@ -64,6 +66,9 @@ impl Filing {
         if self.core.route.is_rfc9111() {
             let host = tag::host_of(&self.key);
             tags.extend(groups::of_response(host, &response.headers));
+        }
+        if self.core.route.heeds_no_vary_search() {
+            tags.extend(search::tags(&self.key, &response.headers));
         }
         let explicit = &mut tags[self.implicit..];
         explicit.sort_unstable();
@@ -199,24 +204,50 @@ fn store(
         );
         return Err(Reason::Overtaken);
     }
+    let is_part = stored.status() == StatusCode::PARTIAL_CONTENT;
+    let joined = is_part.then(|| joined(filing, &stored)).flatten();
+    keep(filing, filing.place, joined.as_ref().unwrap_or(&stored))?;
+    let now = shared.clock.now();
+    if filing.core.route.heeds_no_vary_search() {
+        shared.searches.note(shared, &stored, filing.place);
+    }
+    match stored.times().is_stale_on_arrival() {
+        true => shared.uncacheable.remember(filing.place, now),
+        false => shared.uncacheable.forget(filing.place),
+    }
+    // Parts are looked for near alone.
+    if let Some(tier) = shared.tier().filter(|_| !is_part) {
+        tier.store(&stored, filing.place, now, lease);
+    }
+    Ok(stored)
+}
+
+/// What is kept of a part beside the one that is there: both of them, if they touch. The whole that they may
+/// be is kept in its own place.
+fn joined(filing: &Filing, part: &StoredResponse) -> Option<Arc<StoredResponse>> {
+    let shared = &filing.core.shared;
+    let joined = parts::joined(shared, part, filing.place, &filing.request)?;
+    if joined.body_length() > filing.core.route.body_limit {
+        return None;
+    }
+    let joined = Arc::new(joined);
+    if joined.status() == StatusCode::PARTIAL_CONTENT {
+        return Some(joined);
+    }
+    let place = shared.responses.place(joined.key());
+    let _ = keep(filing, place, &joined);
+    None
+}
+
+/// Keeps a response near.
+fn keep(filing: &Filing, place: u64, stored: &Arc<StoredResponse>) -> Result<(), Reason> {
+    let shared = &filing.core.shared;
     let now = shared.clock.now();
     let worth = |other: &StoredResponse| worth(shared, other, now);
-    match shared
-        .responses
-        .insert(filing.place, Arc::clone(&stored), worth)
-    {
+    match shared.responses.insert(place, Arc::clone(stored), worth) {
         Insertion::Stored => {
             shared.counters.count(Counted::Stored);
-            match stored.times().is_stale_on_arrival() {
-                true => shared.uncacheable.remember(filing.place, now),
-                false => shared.uncacheable.forget(filing.place),
-            }
-            // Parts are looked for near alone.
-            let is_part = stored.status() == StatusCode::PARTIAL_CONTENT;
-            if let Some(tier) = shared.tier().filter(|_| !is_part) {
-                tier.store(&stored, filing.place, now, lease);
-            }
-            Ok(stored)
+            Ok(())
         }
         Insertion::Overtaken => Err(Reason::Overtaken),
         Insertion::TooManyVariants => Err(Reason::TooManyVariants),

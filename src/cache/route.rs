@@ -13,7 +13,7 @@ use super::limits::Limits;
 use crate::coding::Coding;
 use crate::error::{ConfigError, KeyError};
 use crate::policy::key::QueryRule;
-use crate::policy::profile::Profile;
+use crate::policy::profile::{Audience, Profile};
 use crate::policy::storing::{never_stored, Rules};
 use crate::policy::tag::TagTemplate;
 use crate::store::near::largest_slot;
@@ -44,7 +44,9 @@ pub(crate) struct Route {
     pub(crate) host: bool,
     pub(crate) ignored_cookies: Vec<String>,
     pub(crate) shared_despite_credentials: bool,
+    /// The longest content that keys a request, of `QUERY` and perhaps of `POST`.
     pub(crate) key_body: Option<usize>,
+    pub(crate) key_post: bool,
     pub(crate) body_limit: u64,
     pub(crate) collapse: Option<Duration>,
     /// Whether one process of all calls for a key.
@@ -55,7 +57,11 @@ pub(crate) struct Route {
     pub(crate) client: Option<ClientCache>,
     pub(crate) narrow: bool,
     pub(crate) ignore_client_directives: bool,
+    /// Whether responses may say which queries mean the same; those of the rfc9111 profile may.
+    pub(crate) no_vary_search: bool,
     pub(crate) cache_status: bool,
+    /// Whether it tells the key too.
+    pub(crate) cache_status_key: bool,
     pub(crate) skip_if: Vec<RequestTest>,
     pub(crate) store_if: Vec<ResponseTest>,
     /// Those of the cache where `None`.
@@ -108,9 +114,10 @@ impl ClientCache {
 }
 
 impl Route {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, audience: Audience) -> Self {
         Self {
             rules: Rules {
+                audience,
                 max_vary_fields: limits.vary_fields,
                 ..Rules::default()
             },
@@ -128,6 +135,7 @@ impl Route {
             ignored_cookies: Vec::new(),
             shared_despite_credentials: false,
             key_body: None,
+            key_post: false,
             body_limit: limits.body,
             collapse: Some(Duration::from_secs(10)),
             collapse_processes: false,
@@ -136,7 +144,9 @@ impl Route {
             client: None,
             narrow: false,
             ignore_client_directives: false,
+            no_vary_search: false,
             cache_status: true,
+            cache_status_key: false,
             skip_if: Vec::new(),
             store_if: Vec::new(),
             #[cfg(feature = "compress")]
@@ -160,9 +170,18 @@ impl Route {
         self.rules.profile == Profile::Rfc9111
     }
 
+    /// Whether all requests are one user's, so that nothing is anybody else's.
+    pub(crate) fn is_of_one_user(&self) -> bool {
+        self.rules.audience == Audience::OneUser
+    }
+
+    pub(crate) fn heeds_no_vary_search(&self) -> bool {
+        self.no_vary_search || self.is_rfc9111()
+    }
+
     /// Whether nothing tells what credentials mean for an answer.
     pub(crate) fn knows_no_users(&self) -> bool {
-        self.user.is_none() && !self.shared_despite_credentials
+        self.user.is_none() && !self.shared_despite_credentials && !self.is_of_one_user()
     }
 
     /// Whether requests with credentials are left alone.
@@ -263,6 +282,23 @@ impl Route {
                 "`.per_user(..).client(ClientCache::private(..))`",
             ));
         }
+        if self.is_of_one_user() {
+            let public = self.client.is_some_and(|client| client.public);
+            let several = [
+                (per_user, "`.per_user(..)`"),
+                (
+                    self.shared_despite_credentials,
+                    "`.shared_despite_credentials()`",
+                ),
+                (public, "`.client(ClientCache::public(..))`"),
+            ];
+            if let Some((_, setting)) = several.iter().find(|(is_set, _)| *is_set) {
+                return Err(ConfigError::new(
+                    format!("{setting} is about several users, and a private cache has one"),
+                    format!("a cache without `.private()`, or no {setting}"),
+                ));
+            }
+        }
         if per_user && self.shared_despite_credentials {
             return Err(ConfigError::new(
                 "a route is either per user or shared despite credentials",
@@ -275,6 +311,7 @@ impl Route {
             .iter()
             .any(|(status, _)| is_about_the_caller(*status))
             && !per_user
+            && !self.is_of_one_user()
         {
             return Err(ConfigError::new(
                 "401 and 403 are about one caller and must not answer another",

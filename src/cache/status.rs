@@ -11,6 +11,7 @@ use http::header::HeaderValue;
 use parking_lot::Mutex;
 
 use crate::policy::decision::Decision;
+use crate::policy::key;
 
 /// The longest name of a cache.
 pub(crate) const MAX_NAME: usize = 64;
@@ -82,6 +83,17 @@ impl CacheStatus {
         let value = value.expect("the name is a token, and parameters are visible ASCII");
         Written::Now(Box::new(value))
     }
+}
+
+/// The same with the key that was looked up, which is never written before (RFC 9211 §2.7).
+#[cold]
+pub(crate) fn with_key(field: &Written, key: &[u8]) -> Written {
+    let mut value = field.as_bytes().to_vec();
+    value.extend_from_slice(b"; key=\"");
+    value.extend_from_slice(key::shown(key).as_bytes());
+    value.push(b'"');
+    let value = HeaderValue::try_from(value).expect("visible ASCII, and no quote within");
+    Written::Now(Box::new(value))
 }
 
 fn written(name: &str, decision: &Decision) -> String {

@@ -26,6 +26,7 @@ pub(crate) mod cache_control;
 pub(crate) mod date;
 pub(crate) mod entity_tag;
 pub(crate) mod list;
+pub(crate) mod no_vary_search;
 pub(crate) mod rate_limit;
 pub(crate) mod structured;
 pub(crate) mod targeted;

@@ -17,12 +17,13 @@ use http::{request, Response, StatusCode};
 
 use super::answer::Refusal;
 use super::core::{Charge, Principal};
-use super::key::{Head, NoKey, Whose};
+use super::key::{peer, Head, Key, NoKey, Part, Whose};
 use super::route::{Limited, Route};
 use super::rule::{answered, Asking};
 use super::shadow::Later;
 use super::stats::Counted;
 use super::take;
+use crate::header::rate_limit::Told;
 use crate::policy::bucket::Decision;
 
 /// What one limit took, or did not.
@@ -43,7 +44,9 @@ pub(super) struct Taken {
 pub(super) enum Passes {
     /// No limit saw it.
     Unseen,
-    /// The only limit of the route did, for good.
+    /// The only limit of the route did, for good, and this is all that is told of it.
+    Told(&'static Told),
+    /// The same, where what is told has to be written.
     Plainly(Decision),
     With(Vec<Taken>),
 }
@@ -81,8 +84,16 @@ struct Asks {
 }
 
 impl Route {
+    /// Decides by all of a request's head, where somebody's function is given it.
+    pub(super) fn admit_whole(self: &Arc<Self>, parts: &request::Parts) -> Admitting {
+        if self.skips(parts) {
+            return Admitting::Now(Admission::Passes(Passes::Unseen));
+        }
+        self.admit(Head::whole(parts))
+    }
+
     /// Whether no limit sees this request.
-    pub(super) fn skips(&self, parts: &request::Parts) -> bool {
+    fn skips(&self, parts: &request::Parts) -> bool {
         let skips = self.answers.skip.iter().any(|test| test(parts));
         if skips {
             for limit in &self.limits {
@@ -97,22 +108,35 @@ impl Route {
         if !self.is_plain {
             return self.admit_fully(head);
         }
-        Admitting::Now(match self.limits[0].concern(head) {
-            Concern::Charge(principal, cost) => {
-                let core = &self.limits[0].limiter.core;
-                let decision = core.take_here(principal, cost);
-                core.count(decision);
-                if decision.is_admitted() {
-                    Admission::Passes(Passes::Plainly(decision))
-                } else {
-                    self.refuse_plainly(decision).unwrap_or_else(|| {
-                        self.judged(vec![Taken::of(0, principal, cost, decision)])
-                    })
-                }
-            }
+        let limit = &self.limits[0];
+        if let Some(principal) = limit.by_address(head) {
+            return Admitting::Now(self.admit_plainly(principal, limit.rule.cost_of(head)));
+        }
+        Admitting::Now(match limit.concern(head) {
+            Concern::Charge(principal, cost) => self.admit_plainly(principal, cost),
             Concern::Refuse(refusal) => Admission::Refused(self.refuse(refusal, &[])),
             Concern::Nothing | Concern::Ask(_) => Admission::Passes(Passes::Unseen),
         })
+    }
+
+    /// Decides by the only limit there is.
+    #[inline]
+    fn admit_plainly(&self, principal: Principal, cost: u64) -> Admission {
+        let core = &self.limits[0].limiter.core;
+        let decision = core.take_here(principal, cost);
+        core.count(decision);
+        let told = self.told_plainly(decision);
+        if decision.is_admitted() {
+            return Admission::Passes(match told {
+                Some(told) => Passes::Told(told),
+                None if self.is_silent => Passes::Unseen,
+                None => Passes::Plainly(decision),
+            });
+        }
+        match self.refuse_plainly(decision, told) {
+            Some(response) => Admission::Refused(response),
+            None => self.judged(vec![Taken::of(0, principal, cost, decision)]),
+        }
     }
 
     fn admit_fully(self: &Arc<Self>, head: Head<'_>) -> Admitting {
@@ -214,6 +238,20 @@ impl Route {
 }
 
 impl Limited {
+    /// Whose bucket it is where an address says it and no list is asked, as in most limits: so it is hashed where it
+    /// was found. A key that is handed around costs as much as the whole look-up.
+    #[inline]
+    fn by_address(&self, head: Head<'_>) -> Option<Principal> {
+        let rule = &self.rule;
+        match &rule.parts[..] {
+            [Part::Address(address)] if rule.allow.is_none() && rule.deny.is_none() => {
+                let found = address.find(peer(head.extensions), head.headers)?;
+                Some(self.limiter.core.principal(&Key::Address(found)))
+            }
+            _ => None,
+        }
+    }
+
     #[inline]
     fn concern(&self, head: Head<'_>) -> Concern {
         let rule = &self.rule;

@@ -50,6 +50,7 @@ impl LimiterBuilder {
                 name: None,
                 max_keys: 65_536,
                 max_debt: None,
+                initial: None,
                 clock: Clock::system(),
                 shared: None,
                 fallback: None,
@@ -79,6 +80,15 @@ impl LimiterBuilder {
     /// its capacity.
     pub fn max_debt(mut self, tokens: u64) -> Self {
         self.settings.max_debt = Some(tokens);
+        self
+    }
+
+    /// How many tokens a bucket holds that nobody has used before. Default: it is full.
+    ///
+    /// For keys that anybody can make up as many of as they like: each begins with so much, and fills from then on. A
+    /// key counts as new again when its bucket has been full for as long as an empty one takes to fill.
+    pub fn initial_level(mut self, tokens: u64) -> Self {
+        self.settings.initial = Some(tokens);
         self
     }
 
@@ -159,6 +169,12 @@ impl LimiterBuilder {
             return Err(ConfigError::new(
                 "a quota in Redis needs a name: limiters of one name share their buckets",
                 "`.name(\"login\")` beside `.redis(..)`",
+            ));
+        }
+        if settings.initial() > settings.quota.tokens() {
+            return Err(ConfigError::new(
+                "a bucket cannot begin with more than it holds",
+                "an `.initial_level(..)` of at most the capacity, or no such line",
             ));
         }
         if settings.max_keys == 0 || settings.max_keys > 1 << 32 {

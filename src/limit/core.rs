@@ -30,6 +30,8 @@ pub(super) struct Settings {
     pub(super) name: Option<Cow<'static, str>>,
     pub(super) max_keys: usize,
     pub(super) max_debt: Option<u64>,
+    /// What a new bucket holds; all of it, if nothing was said.
+    pub(super) initial: Option<u64>,
     pub(super) clock: Clock,
     pub(super) shared: Option<SharedBuckets>,
     /// What was said of it, if anything.
@@ -42,6 +44,10 @@ pub(super) struct Settings {
 impl Settings {
     pub(super) fn max_debt(&self) -> u64 {
         self.max_debt.unwrap_or(self.quota.tokens())
+    }
+
+    pub(super) fn initial(&self) -> u64 {
+        self.initial.unwrap_or(self.quota.tokens())
     }
 
     pub(super) fn debt_time(&self) -> Duration {
@@ -119,29 +125,33 @@ pub(super) struct Shared {
 impl Core {
     pub(super) fn new(settings: Settings) -> Result<Self, ConfigError> {
         let Settings { quota, .. } = settings;
-        let max_debt = settings.max_debt();
+        let (max_debt, initial) = (settings.max_debt(), settings.initial());
         let name = settings.name.unwrap_or(Cow::Borrowed("default"));
-        let mut here = (quota, settings.max_keys);
+        let mut here = (quota, settings.max_keys, initial);
         let fallback = settings.fallback.unwrap_or_default();
         let shared = settings.shared.map(|buckets| {
             here = match fallback {
-                Fallback::Local { share } => (quota.share(share), settings.max_keys),
-                Fallback::Open | Fallback::Closed => (quota, 1),
+                Fallback::Local { share } => {
+                    let initial = initial / u64::from(share.max(1));
+                    (quota.share(share), settings.max_keys, initial)
+                }
+                Fallback::Open | Fallback::Closed => (quota, 1, initial),
             };
             Shared {
                 buckets,
-                policy: match settings.leases {
-                    Some((nodes, part, capped)) => {
-                        shared::Policy::new(&name, &quota).leased(nodes, part, capped)
+                policy: {
+                    let policy = shared::Policy::new(&name, &quota).starting_with(initial);
+                    match settings.leases {
+                        Some((nodes, part, capped)) => policy.leased(nodes, part, capped),
+                        None => policy,
                     }
-                    None => shared::Policy::new(&name, &quota),
                 },
                 fallback,
                 owed: Owed::new(settings.clock.clone()),
                 warned: AtomicU64::new(0),
             }
         });
-        let terms = Terms::of(&here.0)?;
+        let terms = Terms::of(&here.0)?.starting_with(here.2);
         note_one_more(&quota);
         Ok(Self {
             name,
@@ -201,15 +211,20 @@ impl Core {
     #[inline]
     pub(super) fn take_here(&self, principal: Principal, cost: u64) -> Decision {
         let now = self.now();
-        let take = |bucket: Bucket| bucket.take(&self.terms, cost, now);
-        self.near.update(principal.near, now, take)
+        let ask = |bucket: Bucket| bucket.ask(&self.terms, cost, now);
+        let said = self
+            .near
+            .update(principal.near, self.terms.forgotten(now), ask);
+        // Two words until here: a decision takes three, and many tries must not carry them around.
+        self.terms.decision(said)
     }
 
     /// What [`take_here`](Self::take_here) would say.
     pub(super) fn peek_here(&self, principal: Principal, cost: u64) -> Decision {
         let now = self.now();
         let look = |bucket: Bucket| (bucket, bucket.take(&self.terms, cost, now).1);
-        self.near.update(principal.near, now, look)
+        self.near
+            .update(principal.near, self.terms.forgotten(now), look)
     }
 
     /// Takes what was granted elsewhere, whether there is as much here or not: to go on from there alone.
@@ -229,20 +244,22 @@ impl Core {
         let now = self.now();
         let terms = &self.terms;
         let (refund, more) = (was.saturating_sub(is), is.saturating_sub(was));
-        self.near.update(principal.near, now, |bucket| {
-            let changed = match more {
-                0 => bucket.refund(terms.price(refund)),
-                more => bucket.charge(terms, terms.price(more), terms.price(max_debt), now),
-            };
-            (changed, terms.admitted(changed.debt(now)))
-        })
+        self.near
+            .update(principal.near, self.terms.forgotten(now), |bucket| {
+                let changed = match more {
+                    0 => bucket.refund(terms.price(refund), now),
+                    more => bucket.charge(terms, terms.price(more), terms.price(max_debt), now),
+                };
+                (changed, terms.admitted(changed.met(terms, now).debt(now)))
+            })
     }
 
     fn pause_here(&self, principal: Principal, time: Duration) {
         let now = self.now();
         let time = self.terms.time(time);
         let pause = |bucket: Bucket| (bucket.pause(&self.terms, time, now), ());
-        self.near.update(principal.near, now, pause);
+        self.near
+            .update(principal.near, self.terms.forgotten(now), pause);
     }
 
     /// Makes what cost `was` cost `is`, wherever the bucket lies. What was granted `alone`, Redis has
@@ -295,12 +312,13 @@ impl Core {
     }
 
     pub(super) fn stats(&self) -> LimitStats {
-        let (live, slots) = self.near.occupancy(self.now());
+        let (live, slots) = self.near.occupancy(self.terms.forgotten(self.now()));
         LimitStats {
             live,
             slots,
             bytes: self.near.bytes(),
             evicted: self.near.evicted(),
+            redis: self.shared.as_ref().map(|shared| shared.buckets.calls()),
             ..self.counters.snapshot()
         }
     }

@@ -21,6 +21,7 @@ use tower_service::Service;
 use super::admit::{Admission, Asked, Passes};
 use super::body::ResponseBody;
 use super::route::Route;
+use super::tell::Telling;
 
 pin_project! {
     /// The future of [`Limit`](super::Limit).
@@ -43,7 +44,7 @@ pin_project! {
             held: Option<Box<(S, Request<ReqBody>)>>,
             route: Arc<Route>,
         },
-        Calling { #[pin] future: F, passed: Option<(Arc<Route>, Passes)> },
+        Calling { #[pin] future: F, telling: Telling },
         Refused { response: Option<Response<Bytes>> },
     }
 }
@@ -54,12 +55,9 @@ where
 {
     #[inline]
     pub(super) fn calling(future: S::Future, passes: Passes, route: &Arc<Route>) -> Self {
-        let passed = match passes {
-            Passes::Unseen => None,
-            seen => Some((Arc::clone(route), seen)),
-        };
+        let telling = Telling::of(passes, route);
         Self {
-            stage: Stage::Calling { future, passed },
+            stage: Stage::Calling { future, telling },
         }
     }
 
@@ -100,16 +98,13 @@ where
                             route.tell_handlers(request.extensions_mut(), &passes);
                             Stage::Calling {
                                 future: inner.call(request),
-                                passed: Some((Arc::clone(route), passes)),
+                                telling: Telling::of(passes, route),
                             }
                         }
                     }
                 }
-                StageProjection::Calling { future, passed } => {
-                    let mut response = ready!(future.poll(cx))?;
-                    if let Some((route, passes)) = passed.take() {
-                        response = route.finish(response, passes);
-                    }
+                StageProjection::Calling { future, telling } => {
+                    let response = telling.finish(ready!(future.poll(cx))?);
                     return Poll::Ready(Ok(response.map(ResponseBody::passed)));
                 }
                 StageProjection::Refused { response } => {

@@ -209,6 +209,13 @@ impl LimitLayer {
         self
     }
 
+    /// How many tokens the bucket of a new key holds ([more](crate::limit::LimiterBuilder::initial_level)).
+    /// Default: it is full.
+    pub fn initial_level(mut self, tokens: u64) -> Self {
+        self.last.configure(|builder| builder.initial_level(tokens));
+        self
+    }
+
     /// What happens while Redis does not answer ([more](crate::limit::LimiterBuilder::fallback)).
     pub fn fallback(mut self, fallback: Fallback) -> Self {
         self.last.configure(|builder| builder.fallback(fallback));

@@ -83,7 +83,8 @@
 //! With `.name("api").redis(redis)` all processes share the buckets, in one round trip for all quotas of a key; the
 //! server's clock is the only one. A process that cannot ask goes on alone from what it was granted
 //! ([`Fallback`]), and has Redis charge what it admitted, and block whom it blocked, when that answers again; until it
-//! has heard, a few more may pass. What Redis forgets is a full bucket, so let it not evict (`noeviction` or `volatile-ttl`);
+//! has heard, a few more may pass. What Redis forgets is a new bucket, full
+//! unless [`initial_level`](LimiterBuilder::initial_level) says otherwise, so let it not evict (`noeviction` or `volatile-ttl`);
 //! a failover forgets what had not been replicated.
 //!
 //! # What is left to you
@@ -127,3 +128,4 @@ pub use self::tell::Verdict;
 pub use crate::header::rate_limit::Profile;
 pub use crate::policy::bucket::{Decision, Quota};
 pub use crate::policy::client_address::ClientAddress;
+pub use crate::store::shared::buckets::CallStats;

@@ -44,6 +44,8 @@ pub(super) struct Route {
     pub(super) needs_parts: bool,
     /// Whether there is one limit, which decides here and for good: nothing about its charges is kept.
     pub(super) is_plain: bool,
+    /// Whether answers of requests that passed are told nothing.
+    pub(super) is_silent: bool,
 }
 
 /// One limit, ready for use.
@@ -83,6 +85,7 @@ impl Route {
             needs_parts: functions || !answers.skip.is_empty(),
             is_plain: matches!(&limits[..], [one] if !one.rule.shadow)
                 && !(asks || settles || answers.verdicts),
+            is_silent: answers.profile == Profile::None && !answers.expose,
             limits: limits.into(),
             answers,
         })

@@ -8,7 +8,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::admit::{Admission, Admitting, Passes};
+use super::admit::{Admission, Admitting};
 use super::body::ResponseBody;
 use super::future::ResponseFuture;
 use super::key::Head;
@@ -32,29 +32,6 @@ impl<S> Limit<S> {
     /// The inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
-    }
-
-    #[inline]
-    fn proceed<ReqBody, ResBody>(
-        &mut self,
-        admitting: Admitting,
-        mut request: Request<ReqBody>,
-    ) -> ResponseFuture<S, ReqBody, ResBody>
-    where
-        S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
-    {
-        match admitting {
-            Admitting::Now(Admission::Passes(passes)) => {
-                self.route.tell_handlers(request.extensions_mut(), &passes);
-                let future = self.inner.call(request);
-                ResponseFuture::calling(future, passes, &self.route)
-            }
-            Admitting::Now(Admission::Refused(response)) => ResponseFuture::refused(response),
-            Admitting::Later(asked) => {
-                let held = (self.take_inner(), request);
-                ResponseFuture::asking(asked, held, Arc::clone(&self.route))
-            }
-        }
     }
 
     /// The inner service that was made ready; a clone of it stays behind (see tower-service, "Be
@@ -81,18 +58,27 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        if !self.route.needs_parts {
-            let admitting = self.route.admit(Head::of(&request));
-            return self.proceed(admitting, request);
-        }
-        let (parts, body) = request.into_parts();
-        let admitting = if self.route.skips(&parts) {
-            Admitting::Now(Admission::Passes(Passes::Unseen))
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let admitting = if self.route.needs_parts {
+            let (parts, body) = request.into_parts();
+            let admitting = self.route.admit_whole(&parts);
+            request = Request::from_parts(parts, body);
+            admitting
         } else {
-            self.route.admit(Head::whole(&parts))
+            self.route.admit(Head::of(&request))
         };
-        self.proceed(admitting, Request::from_parts(parts, body))
+        match admitting {
+            Admitting::Now(Admission::Passes(passes)) => {
+                self.route.tell_handlers(request.extensions_mut(), &passes);
+                let future = self.inner.call(request);
+                ResponseFuture::calling(future, passes, &self.route)
+            }
+            Admitting::Now(Admission::Refused(response)) => ResponseFuture::refused(response),
+            Admitting::Later(asked) => {
+                let held = (self.take_inner(), request);
+                ResponseFuture::asking(asked, held, Arc::clone(&self.route))
+            }
+        }
     }
 }
 

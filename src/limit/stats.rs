@@ -1,6 +1,7 @@
 //! What a limiter did, counted.
 
 use crate::counters;
+use crate::store::shared::buckets::CallStats;
 
 /// What a limiter decided since it was made, and how full its table is.
 ///
@@ -31,7 +32,7 @@ pub struct LimitStats {
     pub opened: u64,
     /// Requests refused, because Redis did not answer and the limiter then closes.
     pub closed: u64,
-    /// Buckets that are not full now.
+    /// Buckets that are remembered: those that are not full now.
     pub live: usize,
     /// Places for buckets. Sized for a load of 0.7.
     pub slots: usize,
@@ -39,6 +40,8 @@ pub struct LimitStats {
     pub bytes: usize,
     /// Buckets that made room for others before they were full: each admitted at most its debt again.
     pub evicted: u64,
+    /// The calls to Redis, of all limiters that share its handle. `None` without it.
+    pub redis: Option<CallStats>,
 }
 
 /// One thing that is counted.

@@ -10,11 +10,11 @@ use http::header::{
 use http::{Extensions, Response, StatusCode};
 use tokio::runtime::Handle;
 
-use super::admit::{Admission, Passes, Taken};
+use super::admit::{Passes, Taken};
 use super::answer::{number, standing, Refusal, PROBLEM};
 use super::route::{Answers, Limited, Route};
 use super::shadow::Later;
-use crate::header::rate_limit::{Fields, Standing, RATELIMIT};
+use crate::header::rate_limit::{lasting, Fields, Standing, Told, RATELIMIT};
 use crate::policy::bucket::Decision;
 
 /// What the limits of a layer said of a request, for handlers and for layers further out
@@ -50,10 +50,42 @@ impl Template {
         }
         headers.insert(CONTENT_TYPE, PROBLEM);
         fields.append_policy(&mut headers);
+        let body = refusal.body();
+        let lasting = std::str::from_utf8(&body).ok().and_then(lasting::text);
         Some(Self {
             headers,
-            body: refusal.body(),
+            body: lasting.map_or(body, |text| Bytes::from_static(text.as_bytes())),
         })
+    }
+}
+
+/// What is to be done with the answer of a request that passed.
+pub(super) enum Telling {
+    Nothing,
+    /// This is all, so that no count of the route is taken, which all threads share.
+    Told(&'static Told),
+    By(Arc<Route>, Passes),
+}
+
+impl Telling {
+    #[inline]
+    pub(super) fn of(passes: Passes, route: &Arc<Route>) -> Self {
+        match passes {
+            Passes::Unseen => Self::Nothing,
+            Passes::Told(told) => Self::Told(told),
+            seen => Self::By(Arc::clone(route), seen),
+        }
+    }
+
+    /// Settles what a request costs and tells of it. Once.
+    #[inline]
+    pub(super) fn finish<B>(&mut self, mut response: Response<B>) -> Response<B> {
+        match std::mem::replace(self, Self::Nothing) {
+            Self::Nothing => {}
+            Self::Told(told) => told.append(response.headers_mut()),
+            Self::By(route, passes) => response = route.finish(response, passes),
+        }
+        response
     }
 }
 
@@ -79,11 +111,24 @@ impl Route {
         response
     }
 
+    /// All that is told of the only limit of the route, if it was written beforehand.
+    #[inline]
+    pub(super) fn told_plainly(&self, decision: Decision) -> Option<&'static Told> {
+        let limit = &self.limits[0];
+        let standing = standing(decision, &limit.limiter.core.quota)?;
+        limit.fields.told(standing).filter(|_| !self.answers.expose)
+    }
+
     /// Answers a request that the only limit of the route refuses, from what was written beforehand.
-    pub(super) fn refuse_plainly(&self, decision: Decision) -> Option<Admission> {
-        let template = self.limits[0].template.as_ref()?;
+    pub(super) fn refuse_plainly(
+        &self,
+        decision: Decision,
+        told: Option<&'static Told>,
+    ) -> Option<Response<Bytes>> {
+        let limit = &self.limits[0];
+        let template = limit.template.as_ref()?;
         let standing = match decision {
-            Decision::Refused { .. } => standing(decision, &self.limits[0].limiter.core.quota)?,
+            Decision::Refused { .. } => standing(decision, &limit.limiter.core.quota)?,
             _ => return None,
         };
         let mut response = Response::new(template.body.clone());
@@ -93,24 +138,27 @@ impl Route {
         // They stand first, so that the map need not be searched.
         let mut places = headers.values_mut();
         if let Some(retry_after) = places.next() {
-            *retry_after = number(standing.reset);
+            *retry_after = told.map_or_else(|| number(standing.reset), |t| t.retry_after.clone());
         }
-        let fields = &self.limits[0].fields;
-        match (fields.ratelimit(standing), places.next()) {
+        let ratelimit = match told {
+            Some(told) => Some(told.ratelimit.clone()),
+            None => limit.fields.ratelimit(standing),
+        };
+        match (ratelimit, places.next()) {
             (Some(value), Some(ratelimit)) => *ratelimit = value,
             _ => {
                 let epoch = || self.answers.clock.now().as_secs();
-                fields.append_standing(headers, standing, epoch);
+                limit.fields.append_standing(headers, standing, epoch);
             }
         }
-        Some(Admission::Refused(response))
+        Some(response)
     }
 
     /// Settles what a request costs and tells of it.
-    #[inline]
-    pub(super) fn finish<B>(&self, mut response: Response<B>, passes: Passes) -> Response<B> {
+    fn finish<B>(&self, mut response: Response<B>, passes: Passes) -> Response<B> {
         match passes {
             Passes::Unseen => {}
+            Passes::Told(told) => told.append(response.headers_mut()),
             Passes::Plainly(decision) => {
                 let limit = &self.limits[0];
                 let headers = response.headers_mut();

@@ -24,7 +24,8 @@ const ROUNDED: Duration = Duration::from_micros(2);
 
 /// How much may pass: a refill rate, and a capacity for what comes at once.
 ///
-/// Over any time *w*, at most `capacity + rate · w` tokens are admitted. A bucket starts full.
+/// Over any time *w*, at most `capacity + rate · w` tokens are admitted. A bucket starts full, unless the limiter has
+/// an [initial level](crate::limit::LimiterBuilder::initial_level).
 ///
 /// ```
 /// use std::time::Duration;
@@ -139,7 +140,7 @@ impl Quota {
         };
         let full_in = if taken { debt } else { debt + of(cost) };
         let spare = of(self.capacity).saturating_sub(full_in).as_nanos();
-        if taken || full_in <= of(self.capacity) {
+        if taken || full_in <= of(self.capacity) + ROUNDED {
             // Redis rounds up to microseconds, which must not make a whole token less.
             let left = (spare + ROUNDED.as_nanos()) * u128::from(self.count)
                 / self.period.as_nanos().max(1);
@@ -250,6 +251,10 @@ pub(crate) struct Terms {
     /// waits are told exactly, and a whole number of seconds stays one. It does not add up: the debt
     /// stays what it is.
     grace: u64,
+    /// The debt of a bucket that nobody remembers, and how long one is remembered that is full: not at all, where
+    /// that makes no difference.
+    initial: u64,
+    memory: u64,
     /// Units per nanosecond, 1 to 2, and the reverse; in 2^-62nds.
     units: u64,
     nanos: u64,
@@ -273,10 +278,26 @@ impl Terms {
             per_token: u64::MAX / narrow(token),
             tolerance: narrow(token * u128::from(quota.capacity)),
             capacity: quota.capacity,
+            initial: 0,
+            memory: 0,
             grace: if token >> 22 > 0 { 4 } else { 0 },
             units: narrow((units << SHIFT) / period),
             nanos: narrow((period << SHIFT).div_ceil(units)),
         })
+    }
+
+    /// Has new buckets hold so many tokens. One that is full is remembered for as long as it takes to refill, so that
+    /// whoever waited for it can use it.
+    pub(crate) fn starting_with(mut self, tokens: u64) -> Self {
+        self.initial = self.price(self.capacity.saturating_sub(tokens));
+        self.memory = if self.initial > 0 { self.tolerance } else { 0 };
+        self
+    }
+
+    /// A bucket that was full by then is forgotten.
+    #[inline]
+    pub(crate) const fn forgotten(&self, now: Moment) -> Moment {
+        Moment(now.0.saturating_sub(self.memory))
     }
 
     /// This moment, monotonic nanoseconds, as the quota counts it.
@@ -318,6 +339,18 @@ impl Terms {
         }
     }
 
+    /// The same in tokens and times that everybody knows.
+    #[inline]
+    pub(crate) fn decision(&self, said: Said) -> Decision {
+        match said {
+            Said::Admitted { debt } => self.admitted(debt),
+            Said::Refused { missing } => Decision::Refused {
+                wait: self.wait(missing),
+            },
+            Said::Never => Decision::Never,
+        }
+    }
+
     /// Divides by the price of a token, which takes a multiplication.
     #[inline]
     #[allow(
@@ -340,6 +373,20 @@ fn scale(n: u64, factor: u64) -> u64 {
     ((u128::from(n) * u128::from(factor)) >> SHIFT) as u64
 }
 
+/// What a bucket says, in the units of one quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// The debt is this now.
+    Admitted {
+        debt: u64,
+    },
+    /// So much has to be refilled first.
+    Refused {
+        missing: u64,
+    },
+    Never,
+}
+
 /// A moment, in the units of one quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(u64);
@@ -350,7 +397,8 @@ impl Moment {
     }
 }
 
-/// What is remembered of a bucket: when it is full again. The default is one that is full.
+/// What is remembered of a bucket: when it is full again. The default is one that nobody remembers, which is full
+/// unless the terms say otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bucket(u64);
 
@@ -371,36 +419,54 @@ impl Bucket {
         self.0.saturating_sub(now.0)
     }
 
+    /// The same bucket, or a new one if it is forgotten.
+    #[inline]
+    pub(crate) const fn met(self, terms: &Terms, now: Moment) -> Self {
+        if terms.initial > 0 && (self.0 == 0 || self.0 <= terms.forgotten(now).0) {
+            return Self(now.0 + terms.initial);
+        }
+        self
+    }
+
     /// Takes `cost` tokens if there are as many. A refusal changes nothing.
     #[inline]
     pub(crate) fn take(self, terms: &Terms, cost: u64, now: Moment) -> (Self, Decision) {
+        let (bucket, said) = self.ask(terms, cost, now);
+        (bucket, terms.decision(said))
+    }
+
+    /// The same, answered in the quota's own units: as much as has to be known to try again.
+    #[inline]
+    pub(crate) fn ask(self, terms: &Terms, cost: u64, now: Moment) -> (Self, Said) {
         if cost > terms.capacity {
-            return (self, Decision::Never);
+            return (self, Said::Never);
         }
-        let debt = self.debt(now);
+        let bucket = self.met(terms, now);
+        let debt = bucket.debt(now);
         let after = debt.saturating_add(terms.price(cost));
         if cost == 0 {
             // Nobody's place in a table is worth it.
-            return (self, terms.admitted(debt));
+            return (self, Said::Admitted { debt });
         }
         if after <= terms.tolerance + terms.grace {
-            return (Self(now.0 + after), terms.admitted(after));
+            return (Self(now.0 + after), Said::Admitted { debt: after });
         }
-        let wait = terms.wait(after - terms.tolerance);
-        (self, Decision::Refused { wait })
+        let missing = after - terms.tolerance;
+        // A new one is remembered from its first refusal on: otherwise it would never fill.
+        (bucket, Said::Refused { missing })
     }
 
-    /// Gives tokens back, never more than it holds when full.
+    /// Gives tokens back, never more than it holds when full. One that nobody remembers stays so.
     #[inline]
-    pub(crate) const fn refund(self, price: u64) -> Self {
-        Self(self.0.saturating_sub(price))
+    pub(crate) fn refund(self, price: u64, now: Moment) -> Self {
+        Self(self.0.saturating_sub(price).max(self.0.min(now.0)))
     }
 
     /// Takes tokens that were used already, whether there are as many or not. The debt that lies
     /// beyond an empty bucket grows to at most `max_debt` by this.
     #[inline]
     pub(crate) fn charge(self, terms: &Terms, price: u64, max_debt: u64, now: Moment) -> Self {
-        let debt = self.debt(now);
+        let debt = self.met(terms, now).debt(now);
         let limit = terms.tolerance.saturating_add(max_debt).max(debt);
         let after = debt.saturating_add(price).min(limit);
         Self(now.0.saturating_add(after))
@@ -409,7 +475,7 @@ impl Bucket {
     /// Admits nobody before `time` has passed.
     pub(crate) fn pause(self, terms: &Terms, time: u64, now: Moment) -> Self {
         let debt = terms.tolerance.saturating_add(time);
-        Self(self.0.max(now.0.saturating_add(debt)))
+        Self(self.met(terms, now).0.max(now.0.saturating_add(debt)))
     }
 }
 
@@ -480,9 +546,9 @@ mod tests {
         let now = terms.at(5_000_000_000);
         let one = terms.price(1);
         let taken = Bucket::default().take(&terms, 4, now).0;
-        assert_eq!(taken.refund(3 * one).debt(now), one);
-        assert_eq!(taken.refund(90 * one).debt(now), 0);
-        let refunded = taken.refund(90 * one).take(&terms, 10, now);
+        assert_eq!(taken.refund(3 * one, now).debt(now), one);
+        assert_eq!(taken.refund(90 * one, now).debt(now), 0);
+        let refunded = taken.refund(90 * one, now).take(&terms, 10, now);
         assert!(refunded.1.is_admitted(), "full");
         assert!(!refunded.0.take(&terms, 1, now).1.is_admitted(), "no more");
 
@@ -532,26 +598,76 @@ mod tests {
         assert_eq!(Quota::per_second(1).share(9).tokens(), 1);
     }
 
+    #[test]
+    fn a_new_bucket_holds_its_initial_level_fills_and_is_new_again_long_after_it_was_full() {
+        let terms = terms(Quota::per_second(10)).starting_with(2);
+        let now = |millis: u64| terms.at(5_000_000_000 + millis * 1_000_000);
+        let new = Bucket::default();
+        let left = |(_, decision): (Bucket, Decision)| match decision {
+            Decision::Admitted { left, .. } => Some(left),
+            _ => None,
+        };
+        assert_eq!(left(new.take(&terms, 1, now(0))), Some(1));
+        assert_eq!(left(new.take(&terms, 0, now(0))), Some(2));
+        assert_eq!(new.take(&terms, 0, now(0)).0, new, "which nobody remembers");
+        let (refused, decision) = new.take(&terms, 3, now(0));
+        assert_eq!(
+            decision,
+            Decision::Refused {
+                wait: Duration::from_millis(100)
+            }
+        );
+        // From then on it fills, and what is full can be used.
+        assert_eq!(left(refused.take(&terms, 3, now(100))), Some(0));
+        assert_eq!(left(refused.take(&terms, 10, now(800))), Some(0));
+        assert_eq!(left(refused.take(&terms, 0, now(1_799))), Some(10));
+        assert_eq!(
+            left(refused.take(&terms, 0, now(1_800))),
+            Some(2),
+            "a second after it was full"
+        );
+        // What is given back makes it no fuller than full, and never new.
+        let full = refused.refund(terms.price(90), now(1_700));
+        assert_eq!(left(full.take(&terms, 0, now(1_700))), Some(10));
+        assert_eq!(new.refund(terms.price(5), now(0)), new);
+        let charged = new.charge(&terms, terms.price(1), 0, now(0));
+        assert_eq!(left(charged.take(&terms, 0, now(0))), Some(1));
+    }
+
     /// A bucket in exact arithmetic: what it lacks to be full, times `count`, in nanoseconds.
     struct Exact {
         quota: Quota,
         lacking: u128,
         at: u64,
+        /// What it lacks when nobody remembers it, and for how long it has been full, times `count`.
+        initial: u128,
+        idle: u128,
     }
 
     impl Exact {
-        fn new(quota: Quota) -> Self {
+        fn new(quota: Quota, initial: u64) -> Self {
+            let initial = u128::from(quota.capacity - initial) * quota.period.as_nanos();
             Self {
                 quota,
-                lacking: 0,
-                at: 0,
+                lacking: initial,
+                at: 1,
+                initial,
+                idle: 0,
             }
         }
 
-        fn refill(&mut self, now: u64) {
+        /// By how much it is from being forgotten; nothing or less, and it is.
+        fn refill(&mut self, now: u64) -> i128 {
             let refilled = u128::from(now - self.at) * u128::from(self.quota.count);
+            self.idle += refilled.saturating_sub(self.lacking);
             self.lacking = self.lacking.saturating_sub(refilled);
             self.at = now;
+            let memory = u128::from(self.quota.capacity) * self.quota.period.as_nanos();
+            let margin = i128::try_from(memory).unwrap() - i128::try_from(self.idle).unwrap();
+            if margin <= 0 {
+                self.lacking = self.initial;
+            }
+            margin
         }
 
         /// What would be left: negative if that is too little.
@@ -584,31 +700,49 @@ mod tests {
         #[test]
         fn every_step_agrees_with_a_bucket_in_exact_arithmetic(
             quota in quotas(),
+            level in prop_oneof![Just(1.0), 0.0..1.0],
             steps in prop::collection::vec((0..4_u8, 0..2_000_u64, 0..40_u64), 200),
         ) {
-            let terms = terms(quota);
-            let mut exact = Exact::new(quota);
-            let (mut bucket, mut now) = (Bucket::default(), 1);
-            exact.at = 1;
+            let initial = (quota.capacity as f64 * level) as u64;
+            let terms = terms(quota).starting_with(initial);
+            let mut exact = Exact::new(quota, initial);
+            let (mut bucket, mut now, mut known) = (Bucket::default(), 1, false);
             let token = (quota.period.as_nanos() / u128::from(quota.count)).max(1) as u64;
             let slack = i128::from(8 * quota.count);
             for (kind, elapsed, cost) in steps {
                 now += elapsed * token / 97;
-                exact.refill(now);
+                if !known {
+                    exact.at = now;
+                    (exact.lacking, exact.idle) = (exact.initial, 0);
+                }
+                let margin = exact.refill(now);
+                if exact.initial > 0 && margin.abs() < slack {
+                    return Ok(()); // Forgotten or not: the clock is rounded.
+                }
+                known &= margin > 0;
+                if margin <= 0 {
+                    exact.idle = 0;
+                }
                 let cost = cost.min(quota.capacity);
                 if kind == 0 {
                     let price = u128::from(cost) * quota.period.as_nanos();
-                    exact.lacking = exact.lacking.saturating_sub(price);
-                    bucket = bucket.refund(terms.price(cost));
+                    if known {
+                        exact.lacking = exact.lacking.saturating_sub(price);
+                    }
+                    bucket = bucket.refund(terms.price(cost), terms.at(now));
                     continue;
                 }
                 let left = exact.left_after(cost);
+                known |= cost > 0;
                 let decision;
                 (bucket, decision) = bucket.take(&terms, cost, terms.at(now));
                 match decision {
                     Decision::Admitted { .. } => {
                         prop_assert!(cost == 0 || left >= -slack, "admitted with {left}");
                         exact.lacking += u128::from(cost) * quota.period.as_nanos();
+                        if exact.lacking > 0 {
+                            exact.idle = 0;
+                        }
                     }
                     Decision::Refused { wait } => {
                         prop_assert!(left < slack, "refused with {left}");

@@ -143,6 +143,8 @@ reasons! {
     // Answers from store.
     /// The response came from the tier that processes share.
     Shared => "shared",
+    /// The response is stored for another query, which it says means the same (`No-Vary-Search`).
+    NoVarySearch => "no-vary-search",
 
     // Responses that are not stored.
     /// The request has `Cache-Control: no-store`.

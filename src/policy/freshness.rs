@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::header::{self, HeaderMap};
 
+use super::profile::Audience;
 use crate::clock::Timestamp;
 use crate::header::cache_control::CacheControl;
 use crate::header::{date, targeted};
@@ -19,8 +20,11 @@ pub(crate) struct Directives {
 }
 
 impl Directives {
-    pub(crate) fn read(headers: &HeaderMap) -> Self {
+    pub(crate) fn read(audience: Audience, headers: &HeaderMap) -> Self {
         let plain = CacheControl::parse(headers.get_all(header::CACHE_CONTROL));
+        if audience == Audience::OneUser {
+            return Self::for_one_user(plain);
+        }
         let mut lines = headers.get_all("cdn-cache-control").iter().peekable();
         let ruling = lines
             .peek()
@@ -34,7 +38,22 @@ impl Directives {
         }
     }
 
-    /// The explicit freshness lifetime of a response for a shared cache (RFC 9111 §4.2.1).
+    /// Without what is said to shared caches alone (RFC 9111 §5.2.2.7, §5.2.2.8, §5.2.2.10; RFC 9213 §3.1).
+    fn for_one_user(plain: CacheControl) -> Self {
+        let plain = CacheControl {
+            private: None,
+            proxy_revalidate: false,
+            s_maxage: None,
+            ..plain
+        };
+        Self {
+            ruling: plain.clone(),
+            plain,
+            targeted: false,
+        }
+    }
+
+    /// The explicit freshness lifetime of a response for this cache (RFC 9111 §4.2.1).
     pub(crate) fn lifetime(&self, headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
         let seconds = self.ruling.s_maxage.or(self.ruling.max_age);
         if let Some(seconds) = seconds {
@@ -185,7 +204,7 @@ mod tests {
         ];
         for (fields, expected) in rows {
             let headers = headers(fields);
-            let lifetime = Directives::read(&headers).lifetime(&headers, NOW);
+            let lifetime = Directives::read(Audience::Everybody, &headers).lifetime(&headers, NOW);
             assert_eq!(lifetime, expected.map(Duration::from_secs), "{fields:?}");
         }
     }

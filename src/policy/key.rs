@@ -133,6 +133,71 @@ pub(crate) fn of_part(key: &[u8]) -> Vec<u8> {
     [key, &[Label::Part as u8, 0, 0]].concat()
 }
 
+/// The key that a part's key was made of.
+pub(crate) fn of_whole(key: &[u8]) -> Option<&[u8]> {
+    key.strip_suffix(&[Label::Part as u8, 0, 0])
+}
+
+/// A key without its query, and the query. `None` where a key has none to speak of: of typed values, of
+/// requests keyed by content, and where a rewrite made of the query what nobody else could tell.
+pub(crate) fn split_query(key: &[u8]) -> Option<(Vec<u8>, Option<&[u8]>)> {
+    let mut query = None;
+    let mut path = vec![*key.first().filter(|class| **class == Class::Get as u8)?];
+    for (label, bytes) in parts(key) {
+        if label == Label::Query as u8 {
+            query = Some(bytes);
+        } else if label == Label::RoutedQuery as u8 || label == Label::Part as u8 {
+            return None;
+        } else {
+            let length = u16::try_from(bytes.len()).ok()?;
+            path.push(label);
+            path.extend_from_slice(&length.to_be_bytes());
+            path.extend_from_slice(bytes);
+        }
+    }
+    Some((path, query))
+}
+
+/// A key for people to read (RFC 9211 §2.7): method, host, path and query, and which kinds of parts it has
+/// beside them. Not what those are: a user's name is nobody's business.
+pub(crate) fn shown(key: &[u8]) -> String {
+    let mut shown = match key.first() {
+        Some(b'P') => "POST ".to_owned(),
+        Some(b'Q') => "QUERY ".to_owned(),
+        _ => "GET ".to_owned(),
+    };
+    let mut beside: Vec<&str> = Vec::new();
+    for (label, bytes) in parts(key) {
+        match label {
+            label if label == Label::Query as u8 => shown.push('?'),
+            label if label == Label::Host as u8 || label == Label::Path as u8 => {}
+            label if label == Label::User as u8 => beside.push(" +user"),
+            label if label == Label::Digest as u8 => beside.push(" +content"),
+            label if label == Label::Extra as u8 || label == Label::ExtraAbsent as u8 => {
+                beside.push(" +part");
+            }
+            _ => continue,
+        }
+        if beside.is_empty() {
+            bytes.iter().for_each(|byte| show(&mut shown, *byte));
+        }
+    }
+    shown.extend(beside);
+    shown
+}
+
+fn show(shown: &mut String, byte: u8) {
+    match byte {
+        _ if shown.len() >= LONGEST_SHOWN => {}
+        b'!'..=b'~' if !b"\"\\%".contains(&byte) => shown.push(char::from(byte)),
+        b'%' => shown.push('%'), // escaped already, in a path or a query
+        byte => shown.push_str(&format!("%{byte:02X}")),
+    }
+}
+
+/// How much of a key people read.
+const LONGEST_SHOWN: usize = 512;
+
 /// Whether two keys are the same bytes. Eight at a time, which for a hundred bytes costs less than a
 /// call of `memcmp`.
 #[inline]
@@ -185,7 +250,7 @@ impl QueryRule {
 fn decoded_is_any(name: &str, names: &[String]) -> bool {
     names
         .iter()
-        .any(|candidate| decoded(name).eq(candidate.bytes()))
+        .any(|candidate| decoded(name.as_bytes()).eq(candidate.bytes()))
 }
 
 /// The name of a pair, up to its first `=`.
@@ -211,7 +276,8 @@ pub(crate) fn canonical_query<'a>(query: &'a str, rule: &QueryRule) -> Option<Co
         .collect();
     // Two spellings may decode to one name once a handler has replaced invalid UTF-8, and then their
     // order matters to it: such a query keeps the order in which it came.
-    let names_are_ascii = |pair: &&str| decoded(pair_name(pair)).all(|byte| byte.is_ascii());
+    let names_are_ascii =
+        |pair: &&str| decoded(pair_name(pair).as_bytes()).all(|byte| byte.is_ascii());
     if pairs.iter().all(names_are_ascii) {
         pairs.sort_by(|a, b| compare_names(pair_name(a), pair_name(b)));
     }
@@ -274,12 +340,12 @@ static SPECIAL: [bool; 256] = {
 };
 
 fn compare_names(a: &str, b: &str) -> Ordering {
-    decoded(a).cmp(decoded(b))
+    decoded(a.as_bytes()).cmp(decoded(b.as_bytes()))
 }
 
 /// The bytes of a name as a form decoder reads them: `+` is a space, `%61` is `a`.
-fn decoded(name: &str) -> impl Iterator<Item = u8> + '_ {
-    let mut rest = name.as_bytes();
+pub(super) fn decoded(name: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    let mut rest = name;
     std::iter::from_fn(move || {
         let (&first, after) = rest.split_first()?;
         if first == b'%' {
@@ -347,6 +413,32 @@ mod tests {
             prop_assert!(!order_query(&mut draft), "{query} has two orders");
             prop_assert_eq!(&draft, &finished);
         }
+    }
+
+    #[test]
+    fn a_key_is_shown_without_what_is_nobodys_business() {
+        let text = |text: &str| text.as_bytes().to_vec();
+        let place = [
+            (Label::Host, text("a.test")),
+            (Label::Path, text("/a\"b\\%20é")),
+            (Label::Query, text("x=1")),
+        ];
+        let with = |more: &[(Label, Vec<u8>)]| [&place[..], more].concat();
+        let plain = "GET a.test/a%22b%5C%20%C3%A9?x=1";
+        assert_eq!(shown(&key(Class::Get, &place)), plain);
+        let user = with(&[(Label::User, text("anna")), (Label::Extra, text("secret"))]);
+        assert_eq!(
+            shown(&key(Class::Get, &user)),
+            format!("{plain} +user +part")
+        );
+        let query = with(&[
+            (Label::ContentType, text("a/b")),
+            (Label::Digest, text("0123")),
+        ]);
+        let expected = format!("QUERY {}", plain.trim_start_matches("GET ")) + " +content";
+        assert_eq!(shown(&key(Class::Query, &query)), expected);
+        let long = [(Label::Path, vec![b'a'; 4000])];
+        assert!(shown(&key(Class::Get, &long)).len() <= LONGEST_SHOWN);
     }
 
     #[test]
@@ -474,7 +566,7 @@ mod tests {
     fn by_name(query: &str) -> std::collections::BTreeMap<String, Vec<String>> {
         let mut values = std::collections::BTreeMap::<String, Vec<String>>::new();
         for pair in query.split('&') {
-            let name: Vec<u8> = decoded(pair_name(pair)).collect();
+            let name: Vec<u8> = decoded(pair_name(pair).as_bytes()).collect();
             let name = String::from_utf8_lossy(&name).into_owned();
             values.entry(name).or_default().push(pair.to_owned());
         }

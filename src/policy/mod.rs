@@ -21,6 +21,7 @@ pub(crate) mod profile;
 pub(crate) mod range;
 pub(crate) mod request;
 pub(crate) mod reuse;
+pub(crate) mod search;
 pub(crate) mod stored;
 pub(crate) mod storing;
 pub(crate) mod tag;

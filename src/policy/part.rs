@@ -83,6 +83,41 @@ impl Part {
         (!wanted.is_empty()).then_some(wanted)
     }
 
+    /// Whether content of this length is all that the part says it is.
+    pub(crate) fn is_of(self, length: u64) -> bool {
+        length == self.last - self.first + 1
+    }
+
+    /// Whether it is the whole.
+    pub(crate) fn is_all(self) -> bool {
+        self.first == 0 && self.complete == Some(self.last + 1)
+    }
+
+    /// What it and another part of the same whole come to, where nothing is missing between them
+    /// (RFC 9111 §3.4).
+    pub(crate) fn joined(self, other: Self) -> Option<Self> {
+        let touches = self.first <= other.last + 1 && other.first <= self.last + 1;
+        let of_one_whole = self.complete.is_some() && self.complete == other.complete;
+        (touches && of_one_whole).then_some(Self {
+            first: self.first.min(other.first),
+            last: self.last.max(other.last),
+            complete: self.complete,
+        })
+    }
+
+    /// What of it lies before another part and behind it, counted from its own beginning.
+    pub(crate) fn around(self, other: Self) -> [Range<u64>; 2] {
+        let length = self.last - self.first + 1;
+        let before = other.first.saturating_sub(self.first).min(length);
+        let behind = (other.last + 1).saturating_sub(self.first).min(length);
+        [0..before, behind..length]
+    }
+
+    /// `Content-Range` of all of it.
+    pub(crate) fn written(self) -> HeaderValue {
+        self.content_range(&(0..self.last - self.first + 1))
+    }
+
     /// `Content-Range` of a piece of it, counted as in [`asked`](Self::asked).
     pub(crate) fn content_range(self, piece: &Range<u64>) -> HeaderValue {
         let (first, last) = (self.first + piece.start, self.first + piece.end - 1);
@@ -105,6 +140,76 @@ mod tests {
 
     fn part(line: &'static str) -> Option<Part> {
         Part::read(&HeaderValue::from_static(line))
+    }
+
+    #[test]
+    fn parts_are_joined_where_nothing_is_missing_between_them() {
+        let rows = [
+            (
+                "bytes 0-4/10",
+                "bytes 5-9/10",
+                Some("bytes 0-9/10"),
+                "01234",
+                "",
+            ),
+            (
+                "bytes 5-9/10",
+                "bytes 0-4/10",
+                Some("bytes 0-9/10"),
+                "",
+                "56789",
+            ),
+            (
+                "bytes 2-6/10",
+                "bytes 5-8/10",
+                Some("bytes 2-8/10"),
+                "234",
+                "",
+            ),
+            (
+                "bytes 5-8/10",
+                "bytes 2-6/10",
+                Some("bytes 2-8/10"),
+                "",
+                "78",
+            ),
+            (
+                "bytes 0-9/20",
+                "bytes 3-4/20",
+                Some("bytes 0-9/20"),
+                "012",
+                "56789",
+            ),
+            ("bytes 3-4/20", "bytes 0-9/20", Some("bytes 0-9/20"), "", ""),
+            ("bytes 3-4/20", "bytes 3-4/20", Some("bytes 3-4/20"), "", ""),
+            ("bytes 0-4/10", "bytes 6-9/10", None, "", ""),
+            ("bytes 0-4/10", "bytes 5-9/11", None, "", ""),
+            ("bytes 0-4/*", "bytes 5-9/*", None, "", ""),
+        ];
+        for (old, new, expected, before, behind) in rows {
+            let (old, new) = (part(old).unwrap(), part(new).unwrap());
+            let joined = old.joined(new).map(Part::written);
+            assert_eq!(
+                joined,
+                expected.map(HeaderValue::from_static),
+                "{old:?} {new:?}"
+            );
+            let content: String = (old.first..=old.last)
+                .map(|at| (at % 10).to_string())
+                .collect();
+            if expected.is_some() {
+                let [b, a] = old
+                    .around(new)
+                    .map(|range| content[range.start as usize..range.end as usize].to_owned());
+                assert_eq!(
+                    (b.as_str(), a.as_str()),
+                    (before, behind),
+                    "{old:?} {new:?}"
+                );
+            }
+        }
+        assert!(part("bytes 0-9/10").unwrap().is_all() && !part("bytes 0-8/10").unwrap().is_all());
+        assert!(!part("bytes 1-9/10").unwrap().is_all() && !part("bytes 0-9/*").unwrap().is_all());
     }
 
     #[test]

@@ -294,7 +294,6 @@ impl StoredResponse {
     }
 
     /// How many of the tags, from the first, are implicit ones.
-    #[cfg(feature = "redis")]
     pub(crate) fn implicit(&self) -> u8 {
         self.implicit
     }

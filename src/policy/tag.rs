@@ -45,6 +45,14 @@ impl TagHash {
         Self::of(domain, &[&host, path, query.unwrap_or_default()])
     }
 
+    /// The tag of those responses of a path that answer more than one query (`No-Vary-Search`).
+    pub(crate) fn searches(host: Option<&[u8]>, path: &[u8]) -> Self {
+        match host {
+            Some(host) => Self::of(b'S', &[&canonical_host(host), path]),
+            None => Self::of(b's', &[path]),
+        }
+    }
+
     /// The tag of a group of responses of one origin (RFC 9875 §2).
     pub(crate) fn group(host: &[u8], group: &str) -> Self {
         Self::of(b'g', &[&canonical_host(host), group.as_bytes()])
@@ -86,9 +94,21 @@ pub(crate) fn canonical_host(host: &[u8]) -> Vec<u8> {
 
 /// The host that is part of a key; an empty one where a route shares its responses between hosts.
 pub(crate) fn host_of(key: &[u8]) -> &[u8] {
+    part_of(key, Label::Host)
+}
+
+fn part_of(key: &[u8], wanted: Label) -> &[u8] {
     let mut parts = key::parts(key);
-    let host = parts.find(|(label, _)| *label == Label::Host as u8);
-    host.map_or(b"", |(_, host)| host)
+    let found = parts.find(|(label, _)| *label == wanted as u8);
+    found.map_or(b"", |(_, bytes)| bytes)
+}
+
+/// The tags of what is stored under `key` and answers more than one query: whoever invalidates a query of its
+/// path may mean it.
+pub(crate) fn of_searches(key: &[u8]) -> Vec<TagHash> {
+    let path = part_of(key, Label::Path);
+    let host = Some(host_of(key));
+    vec![TagHash::searches(None, path), TagHash::searches(host, path)]
 }
 
 /// The implicit tags of what is stored under `key`, that of the bare path first; typed values have

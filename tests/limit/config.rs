@@ -147,3 +147,16 @@ async fn services_and_clones_of_a_layer_share_their_buckets() {
     drop(clone);
     assert_eq!(crate::passing(&layer, &origin, 1, "192.0.2.1").await, 0);
 }
+
+#[test]
+fn a_bucket_begins_with_no_more_than_it_holds() {
+    let layer = |level| {
+        LimitLayer::new(Quota::per_minute(10))
+            .by_peer_ip()
+            .initial_level(level)
+    };
+    assert!(layer(10).try_validate().is_ok());
+    assert!(layer(0).try_validate().is_ok());
+    let refused = layer(11).try_validate().unwrap_err();
+    assert!(refused.instead().contains(".initial_level(..)"));
+}

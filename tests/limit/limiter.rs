@@ -5,6 +5,8 @@ use std::time::Duration;
 use larder::limit::Decision;
 use larder::{Limiter, ManualClock, Quota};
 
+use crate::log::Log;
+
 fn limiter(quota: Quota) -> (Limiter, ManualClock) {
     let clock = ManualClock::new();
     let limiter = Limiter::builder(quota).clock(clock.clock()).build();
@@ -144,4 +146,23 @@ async fn a_block_without_end_is_a_long_one() {
     };
     let year = Duration::from_secs(365 * 86_400);
     assert!((19 * year..21 * year).contains(&wait), "{wait:?}");
+}
+
+#[test]
+fn a_limiter_made_for_each_connection_is_warned_about_once() {
+    let log = Log::default();
+    let _collecting = tracing::subscriber::set_default(log.clone());
+    // One that no other test has.
+    let quota = Quota::new(977, Duration::from_secs(13));
+    let make = || Limiter::builder(quota).max_keys(1).build().unwrap();
+    for _ in 0..1_000 {
+        drop(make());
+    }
+    let few: Vec<_> = (0..100).map(|_| make()).collect();
+    assert_eq!(log.warnings_about("quota"), [] as [String; 0], "of a few");
+    let many: Vec<_> = (0..200).map(|_| make()).collect();
+    let told = log.warnings_about("quota");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("make it once, and clone it"));
+    drop((few, many));
 }

@@ -3,13 +3,21 @@
 #![allow(clippy::print_stdout, reason = "figures are for whoever runs them")]
 
 #[cfg(feature = "redis")]
+#[path = "../support/masters.rs"]
+mod cluster;
+#[cfg(feature = "redis")]
 #[path = "../support/ledger.rs"]
 mod ledger;
+#[path = "../support/log.rs"]
+mod log;
 #[cfg(feature = "redis")]
 #[path = "../support/server.rs"]
 mod server;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(feature = "redis")]
+#[path = "../support/watched.rs"]
+mod watched;
 
 mod answers;
 #[cfg(feature = "axum")]
@@ -21,6 +29,8 @@ mod groups;
 mod keys;
 mod limiter;
 mod lists;
+#[cfg(feature = "redis")]
+mod masters;
 #[cfg(feature = "redis")]
 mod nodes;
 mod readiness;

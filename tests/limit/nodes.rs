@@ -1,12 +1,13 @@
-//! G6: four processes and one bucket, with clocks that nobody should go by.
+//! Four processes and one bucket: with clocks that nobody should go by (G6), and without their Redis (G10).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use larder::limit::{Decision, Fallback};
 use larder::{Limiter, ManualClock, Quota, Redis};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::ledger::{excess, Ledger};
 use crate::server::Server;
@@ -38,7 +39,7 @@ async fn four_processes_with_skewed_clocks_admit_what_one_bucket_holds_in_every_
     let mut clocks = Vec::new();
     for node in 0..NODES {
         let clock = ManualClock::new();
-        let limiter = limiter(&server, &clock).await;
+        let limiter = limiter(&server, &clock, Fallback::Closed).await;
         clocks.push(clock);
         for caller in 0..CALLERS {
             let cost = 1 + caller as u64 % 3;
@@ -73,14 +74,14 @@ async fn four_processes_with_skewed_clocks_admit_what_one_bucket_holds_in_every_
     assert!(even || decisions() < 200_000, "{shares:?}");
 }
 
-async fn limiter(server: &Server, clock: &ManualClock) -> Limiter {
+async fn limiter(server: &Server, clock: &ManualClock, fallback: Fallback) -> Limiter {
     let minute = Duration::from_secs(60);
     let redis = Redis::builder(server.url()).deadline(minute);
     let redis = redis.clock(clock.clock()).build().unwrap();
     assert!(redis.connected(minute).await);
     let quota = Quota::per_second(RATE).capacity(CAPACITY);
     let limiter = Limiter::builder(quota).name("api").redis(redis);
-    let limiter = limiter.clock(clock.clock()).fallback(Fallback::Closed);
+    let limiter = limiter.clock(clock.clock()).fallback(fallback);
     limiter.build().unwrap()
 }
 
@@ -116,5 +117,41 @@ async fn skew(clocks: Vec<ManualClock>) {
             told[node] += step;
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn four_processes_without_their_redis_admit_together_what_one_bucket_holds() {
+    let mut server = Server::start();
+    let clock = ManualClock::new();
+    let share = Fallback::Local {
+        share: NODES as u32,
+    };
+    let mut limiters = Vec::new();
+    for _ in 0..NODES {
+        limiters.push(limiter(&server, &clock, share).await);
+    }
+    // What was granted before counts.
+    let mut admitted = 0;
+    for _ in 0..CAPACITY / 8 {
+        for limiter in &limiters {
+            admitted += u64::from(limiter.take("ada", 1).await.is_admitted());
+        }
+    }
+    assert_eq!(admitted, CAPACITY / 2);
+    server.kill();
+    let tick = Duration::from_millis(25);
+    for ticks in 0..200 {
+        for limiter in &limiters {
+            while limiter.take("ada", 1).await.is_admitted() {
+                admitted += 1;
+            }
+        }
+        let refilled = RATE as f64 * (tick * ticks).as_secs_f64();
+        let may = CAPACITY as f64 + refilled;
+        assert!(admitted as f64 <= may * 1.1, "{admitted} of {may}");
+        // What a share holds is not lost, but for what they had before.
+        assert!(admitted as f64 >= may * 0.9, "{admitted} of {may}");
+        clock.advance(tick);
     }
 }

@@ -6,7 +6,7 @@ use crate::server::Server;
 use crate::support::Origin;
 use crate::{ask, from, passing};
 use futures_util::future::FutureExt;
-use larder::limit::{Decision, Fallback};
+use larder::limit::{CallStats, Decision, Fallback};
 use larder::{LimitLayer, Limiter, Quota, Redis};
 
 /// Long enough for a busy machine: what anybody is told does not depend on when.
@@ -67,6 +67,17 @@ async fn processes_share_their_buckets() {
         b.take("bob", 1).await,
         Decision::Admitted { left: 8, .. }
     ));
+}
+
+#[tokio::test]
+async fn nobodys_name_is_written_down_in_redis() {
+    let server = Server::start();
+    let quota = Quota::per_hour(10);
+    let limiter = node(&server, quota, Fallback::Closed).await;
+    assert!(limiter.take("ada@example.com", 1).await.is_admitted());
+    let names = server.cli(&["keys", "*"]);
+    assert!(names.ends_with(":api") && !names.contains("ada"), "{names}");
+    assert!(!server.cli(&["get", &names]).contains("ada"));
 }
 
 #[tokio::test]
@@ -507,4 +518,108 @@ async fn limiters_of_one_redis_are_asked_in_one_trip() {
         .iter()
         .all(|told| matches!(told, Decision::Refused { wait } if *wait > Duration::from_secs(13)));
     assert!(told_wait, "{told:?}");
+}
+
+#[tokio::test]
+async fn what_calls_to_redis_cost_is_counted() {
+    let server = Server::start();
+    // Longer than any machine is busy.
+    let redis = Redis::builder(server.url()).deadline(Duration::from_secs(60));
+    let redis = redis.build().unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    let limiter = Limiter::builder(Quota::per_hour(1_000)).name("api");
+    let limiter = limiter.redis(redis.clone()).build().unwrap();
+    let calls = |limiter: &Limiter| limiter.stats().redis.unwrap();
+    assert_eq!(calls(&limiter), CallStats::default());
+
+    assert_eq!(admitted(&limiter, 3).await, 3);
+    let one_by_one = calls(&limiter);
+    assert_eq!((one_by_one.answered, one_by_one.charges), (3, 3));
+    assert!(!one_by_one.slowest.is_zero());
+    assert!(one_by_one.slowest <= one_by_one.time && one_by_one.time <= 3 * one_by_one.slowest);
+
+    let crowd = (0..100).map(|_| limiter.take("ada", 1));
+    let told = futures_util::future::join_all(crowd).await;
+    assert!(told.iter().all(Decision::is_admitted));
+    let together = calls(&limiter);
+    assert_eq!(together.charges, 103);
+    // The first asks for itself, and those who came meanwhile together.
+    assert!(together.answered < 20, "{together:?}");
+
+    let other = Limiter::builder(Quota::per_hour(10)).name("other");
+    let other = other.redis(redis).build().unwrap();
+    assert_eq!(calls(&other), together, "the handle's");
+    assert_eq!(together.failed, 0);
+
+    let nowhere = Redis::open("redis://127.0.0.1:1").unwrap();
+    let away = Limiter::builder(Quota::per_hour(10)).name("api");
+    let away = away.redis(nowhere).build().unwrap();
+    assert_eq!(admitted(&away, 3).await, 3);
+    let failed = calls(&away);
+    assert_eq!(
+        (failed.answered, failed.failed, failed.time),
+        (0, 3, Duration::ZERO)
+    );
+    assert_eq!(Limiter::new(Quota::per_hour(10)).stats().redis, None);
+}
+
+#[tokio::test]
+async fn new_keys_begin_with_their_initial_level_here_and_in_redis() {
+    let server = Server::start();
+    let redis = Redis::builder(server.url()).deadline(Duration::from_secs(60));
+    let redis = redis.build().unwrap();
+    assert!(redis.connected(Duration::from_secs(5)).await);
+    // Nothing is refilled while this lasts.
+    let builder = || Limiter::builder(Quota::per_hour(10)).initial_level(2);
+    let there = builder().name("api").redis(redis.clone()).build().unwrap();
+    for limiter in [builder().build().unwrap(), there] {
+        let of = |key: &'static str| {
+            let limiter = limiter.clone();
+            async move {
+                let taken = (0..20).map(|_| limiter.take(key, 1));
+                let told = futures_util::future::join_all(taken).await;
+                told.iter().filter(|told| told.is_admitted()).count()
+            }
+        };
+        assert!(limiter.peek("ada", 2).await.is_admitted());
+        assert!(matches!(
+            limiter.peek("ada", 3).await,
+            Decision::Refused { .. }
+        ));
+        assert_eq!(of("ada").await, 2);
+        limiter.refund("ada", 1).await;
+        assert_eq!(of("ada").await, 1, "given back");
+        limiter.refund("new", 5).await;
+        assert_eq!(
+            of("new").await,
+            2,
+            "nothing is given back to who took nothing"
+        );
+        limiter.charge("bob", 1).await;
+        assert_eq!(of("bob").await, 1, "charged");
+        limiter.reserve("eve", 2).await.unwrap().settle(1).await;
+        assert_eq!(of("eve").await, 1, "settled");
+        assert_eq!(limiter.take("ada", 11).await, Decision::Never);
+        let both = [(&limiter, "one".into(), 2), (&limiter, "two".into(), 3)];
+        let told = Limiter::take_all(&both).await;
+        assert!(told[0].is_admitted() && !told[1].is_admitted(), "{told:?}");
+        assert_eq!(
+            (of("one").await, of("two").await),
+            (2, 2),
+            "nothing was taken"
+        );
+    }
+
+    // From its first refusal on, a bucket fills.
+    let quota = Quota::new(100, Duration::from_secs(10));
+    let builder = || Limiter::builder(quota).initial_level(0);
+    let there = builder().name("fills").redis(redis).build().unwrap();
+    for limiter in [builder().build().unwrap(), there] {
+        let Decision::Refused { wait } = limiter.take("ada", 2).await else {
+            panic!("it begins empty");
+        };
+        assert!(wait < Duration::from_millis(201), "{wait:?}");
+        tokio::time::sleep(wait + Duration::from_millis(2)).await;
+        assert!(limiter.take("ada", 2).await.is_admitted());
+    }
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full};
+use larder::cache::BodyKeyed;
 use larder::{Cache, CacheLayer, ManualClock, Profile};
 use tower::{service_fn, Layer, ServiceExt};
 
@@ -15,7 +16,7 @@ use crate::script::{Asked, Heard, Player, Said};
 use crate::support::{Step, TestBody};
 
 pub(crate) struct InProcess {
-    layer: CacheLayer,
+    layer: CacheLayer<BodyKeyed>,
     service: Arc<Mutex<Service>>,
 }
 
@@ -31,7 +32,7 @@ impl InProcess {
     pub(crate) fn new(clock: &ManualClock) -> Self {
         let cache = Cache::builder().clock(clock.clock()).build().unwrap();
         Self {
-            layer: cache.layer().profile(Profile::Rfc9111),
+            layer: cache.layer().profile(Profile::Rfc9111).key_query(64),
             service: Arc::new(Mutex::new(Service {
                 clock: clock.clone(),
                 calls: 0,

@@ -13,6 +13,8 @@ mod rows;
     reason = "each runner uses the part of the language it needs"
 )]
 mod script;
+mod searches;
+mod status;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -27,5 +27,5 @@ macro_rules! tables {
 }
 
 tables! {
-    age freshness head interim invalidation range requests reuse stale storing targeted validation vary
+    age freshness head interim invalidation query range requests reuse search stale storing targeted validation vary
 }

@@ -67,3 +67,25 @@ async fn a_part_never_reaches_another_process() {
     send(&on(&a), &origin, request("PUT", "/part", &[], "")).await;
     assert!(!send(&on(&a), &origin, range()).await.is_hit());
 }
+
+/// One process has stored it, another one purges it by a name that only the response knows to be the same.
+#[tokio::test]
+async fn a_purge_elsewhere_reaches_a_response_by_every_query_that_it_answers() {
+    let prefix = prefix();
+    let (a, b) = (
+        node(&prefix, |builder| builder).await,
+        node(&prefix, |builder| builder).await,
+    );
+    let on = |cache: &larder::Cache| cache.layer().profile(Profile::Rfc9111);
+    let origin = Origin::with_fields(&[
+        ("cache-control", "max-age=60"),
+        ("no-vary-search", "params=(\"u\")"),
+    ]);
+    send(&on(&a), &origin, get("/a?id=7", &[])).await;
+    let same = || get("/a?id=7&u=1", &[]);
+    assert!(send(&on(&a), &origin, same()).await.is_hit());
+    let _ = b.invalidate_uri("/a?id=7&u=1").await;
+    let a = on(&a);
+    eventually(|| async { ask(&a, &same()).await.is_none() }).await;
+    assert!(ask(&a, &get("/a?id=7", &[])).await.is_none());
+}

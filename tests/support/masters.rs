@@ -64,6 +64,33 @@ impl Cluster {
         )
     }
 
+    /// Moves the slot of a key from one master to another, with all that lies in it, as `redis-cli --cluster reshard`
+    /// does: for a while the slot has two masters.
+    pub fn migrate(&self, key: &str, from: usize, to: usize) {
+        let slot = self.nodes[from].cli(&["cluster", "keyslot", key]);
+        let set = |node: usize, state: &[&str]| {
+            let command = [&["cluster", "setslot", &slot], state].concat();
+            assert_eq!(self.nodes[node].cli(&command), "OK");
+        };
+        set(to, &["importing", &self.id(from)]);
+        set(from, &["migrating", &self.id(to)]);
+        let port = self.nodes[to].port.to_string();
+        loop {
+            let names = self.nodes[from].cli(&["cluster", "getkeysinslot", &slot, "100"]);
+            if names.is_empty() {
+                break;
+            }
+            for name in names.lines() {
+                let command = ["migrate", "127.0.0.1", &port, name, "0", "10000", "replace"];
+                let moved = self.nodes[from].cli(&command);
+                assert!(["OK", "NOKEY"].contains(&&*moved), "{moved}");
+            }
+        }
+        for node in [to, from] {
+            set(node, &["node", &self.id(to)]);
+        }
+    }
+
     pub fn id(&self, node: usize) -> String {
         self.nodes[node].cli(&["cluster", "myid"])
     }

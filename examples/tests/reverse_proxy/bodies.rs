@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::origin::{read_chunk, Origin, Then};
 use crate::proxy::Proxy;
+use crate::server::Server;
 
 #[test]
 fn answers_stream() {
@@ -201,18 +202,26 @@ fn an_answer_that_nobody_reads_any_more_is_not_read_from_the_origin() {
 #[test]
 fn content_beyond_the_limit_of_what_is_stored_passes() {
     let content = "a".repeat(3 << 20);
+    let redis = Server::start();
     let origin = Origin::saying(format!(
         "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: {}\r\n\r\n{content}",
         content.len()
     ));
-    let proxy = Proxy::before(&origin);
-    let mut client = proxy.connect();
-    for _ in 0..2 {
-        let answer = client.get("/");
-        assert_eq!(
-            answer.cache_status(),
-            "larder; fwd=uri-miss; detail=body-too-large"
-        );
-        assert!(answer.text() == content);
+    // An eighth of the memory, or 1 MiB where Redis has it too.
+    for flags in [["--memory", "16"], ["--redis", &redis.url()]] {
+        let proxy = Proxy::with(&origin, &flags);
+        let mut client = proxy.connect();
+        for _ in 0..2 {
+            let answer = client.get("/");
+            assert_eq!(
+                answer.cache_status(),
+                "larder; fwd=uri-miss; detail=body-too-large"
+            );
+            assert!(answer.text() == content);
+        }
     }
+    let proxy = Proxy::with(&origin, &["--memory", "24"]);
+    proxy.get("/");
+    let answer = proxy.get("/");
+    assert!(answer.is_hit() && answer.text() == content);
 }

@@ -125,6 +125,11 @@ impl Origin {
         self.asked().pop().expect("the origin was asked")
     }
 
+    /// Forgets what it was asked so far.
+    pub fn forget(&self) {
+        self.asked.lock().unwrap().clear();
+    }
+
     pub fn count(&self) -> usize {
         self.asked.lock().unwrap().len()
     }

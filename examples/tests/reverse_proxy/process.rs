@@ -11,7 +11,7 @@ use crate::server::eventually;
 
 #[test]
 fn flags_that_make_no_sense_stop_the_start_with_a_message() {
-    let rows: [(&[&str], &str); 16] = [
+    let rows: [(&[&str], &str); 18] = [
         (&[], "--origin is needed: http://HOST:PORT"),
         (&["--origin"], "--origin: needs a value"),
         (&["--origin", "127.0.0.1:80"], "--origin: not of the form"),
@@ -30,6 +30,8 @@ fn flags_that_make_no_sense_stop_the_start_with_a_message() {
             &["--profile", "fast"],
             "--profile: there are two: safe, rfc9111",
         ),
+        (&["--memory", "1"], "--memory: not a number of MiB"),
+        (&["--memory", "64M"], "--memory: not a number of MiB"),
         (&["--timeout", "0"], "--timeout: not a number of seconds"),
         (&["--timeout", "1s"], "--timeout: not a number of seconds"),
         (&["--origins", "x"], "--origins: no such flag"),

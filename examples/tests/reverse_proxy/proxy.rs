@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::client::{Answer, Client};
+use crate::files::Files;
 use crate::origin::Origin;
 use crate::server::eventually;
 
@@ -27,6 +28,10 @@ impl Proxy {
 
     pub fn with(origin: &Origin, flags: &[&str]) -> Self {
         Self::start(&origin.url(), flags)
+    }
+
+    pub fn before_files(files: &Files) -> Self {
+        Self::start(&files.url(), &["--profile", "rfc9111"])
     }
 
     pub fn start(origin: &str, flags: &[&str]) -> Self {
@@ -69,6 +74,11 @@ impl Proxy {
         line.expect("each request is logged")
     }
 
+    /// What it has logged and nobody has read.
+    pub fn log_so_far(&self) -> Vec<String> {
+        self.log.lock().unwrap().try_iter().collect()
+    }
+
     /// Asks it to stop, as a supervisor does.
     pub fn ask_to_stop(&self) {
         let pid = self.process.id().to_string();
@@ -91,19 +101,23 @@ impl Drop for Proxy {
 }
 
 pub fn program() -> Command {
-    Command::new(path())
+    example("reverse_proxy")
+}
+
+pub fn example(name: &str) -> Command {
+    Command::new(path(name))
 }
 
 /// Where cargo puts examples: beside the directory of this test.
-fn path() -> PathBuf {
+fn path(name: &str) -> PathBuf {
     let test = env::current_exe().unwrap();
     let target = test.parent().and_then(|deps| deps.parent()).unwrap();
     let program = target
         .join("examples")
-        .join(format!("reverse_proxy{}", env::consts::EXE_SUFFIX));
+        .join(format!("{name}{}", env::consts::EXE_SUFFIX));
     assert!(
         program.exists(),
-        "build it first: cargo build --example reverse_proxy"
+        "build it first: cargo build --example {name}"
     );
     program
 }

@@ -1,6 +1,7 @@
 //! What does a limit cost in this process, beside governor and tower_governor?
 //!
-//! Decisions: `String` keys, ours by the precise clock, governor's by its own and by `Instant`. Layers: a service
+//! Decisions: `String` keys, ours by the precise clock, governor's by its own and by `Instant`, and both by a clock
+//! that stands, which leaves the decision alone. Layers: a service
 //! that clones prebuilt fields and a body, limited by peer address with fields on. Memory: a million keys,
 //! each seen once, where there is room for 64 thousand. Everything takes turns; ratios are taken round by round.
 
@@ -15,11 +16,12 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use governor::clock::MonotonicClock;
+use governor::clock::{FakeRelativeClock, MonotonicClock};
 use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
 use governor::{DefaultKeyedRateLimiter, RateLimiter};
 use http::{Request, Response};
-use larder::{LimitLayer, Limiter, Quota};
+use larder::{Clock, LimitLayer, Limiter, ManualClock, Quota};
 use larder_peers::origin::{Origin, Requests};
 use larder_peers::stats::{median, median_ratio};
 use tower::{Layer, Service, ServiceExt};
@@ -38,45 +40,78 @@ fn main() {
 
 fn decisions() {
     println!(
-        "| decision | larder, ns | governor, ns | over governor | over governor by `Instant` |"
+        "| decision | larder, ns | governor, ns | over governor | the same, both by `Instant` | the same, both by a \
+         clock that stands |"
     );
-    println!("| --- | --- | --- | --- | --- |");
+    println!("| --- | --- | --- | --- | --- | --- |");
     for (keys, rounds) in [(1, 41), (1_000, 41), (1_000_000, 9)] {
         let names: Vec<String> = (0..keys).map(|n| format!("client-{n:08}")).collect();
         for threads in [1, 2] {
-            let (rate, burst) = PLENTY;
-            let limiter = Quota::per_second(rate.into()).capacity(burst.into());
-            let limiter = Limiter::builder(limiter).max_keys(names.len().max(1_000));
-            let limiter = limiter.build().expect("the quota is one");
-            let quota = governor::Quota::per_second(more_than_zero(rate));
-            let quota = quota.allow_burst(more_than_zero(burst));
-            let theirs: DefaultKeyedRateLimiter<String> = RateLimiter::dashmap(quota);
-            let by_instant: RateLimiter<String, _, MonotonicClock, NoOpMiddleware<Instant>> =
-                RateLimiter::dashmap_with_clock(quota, MonotonicClock);
-            let mut times = [const { Vec::new() }; 3];
-            for _ in 0..rounds {
-                times[0].push(time(&names, threads, |name| {
-                    let mut cx = Context::from_waker(Waker::noop());
-                    let take = std::pin::pin!(limiter.take(name, 1));
-                    assert!(matches!(take.poll(&mut cx), Poll::Ready(d) if d.is_admitted()));
-                }));
-                times[1].push(time(&names, threads, |name| {
-                    assert!(theirs.check_key(name).is_ok());
-                }));
-                times[2].push(time(&names, threads, |name| {
-                    assert!(by_instant.check_key(name).is_ok());
-                }));
-            }
-            let [ours, theirs, by_instant] = &times;
-            println!(
-                "| {keys} keys, {threads} threads | {:.0} | {:.0} | {:.2} | {:.2} |",
-                median(ours.clone()),
-                median(theirs.clone()),
-                median_ratio(ours, theirs),
-                median_ratio(ours, by_instant),
-            );
+            compare(&names, threads, rounds);
         }
     }
+}
+
+fn compare(names: &[String], threads: usize, rounds: usize) {
+    let (rate, burst) = PLENTY;
+    let limiter = |clock| {
+        let quota = Quota::per_second(rate.into()).capacity(burst.into());
+        let limiter = Limiter::builder(quota).clock(clock);
+        let limiter = limiter.max_keys(names.len().max(1_000)).build();
+        limiter.expect("the quota is one")
+    };
+    let quota = governor::Quota::per_second(more_than_zero(rate));
+    let quota = quota.allow_burst(more_than_zero(burst));
+    let theirs: DefaultKeyedRateLimiter<String> = RateLimiter::dashmap(quota);
+    let by_instant: RateLimiter<String, _, MonotonicClock, NoOpMiddleware<Instant>> =
+        RateLimiter::dashmap_with_clock(quota, MonotonicClock);
+    let still: RateLimiter<String, _, FakeRelativeClock, NoOpMiddleware<Nanos>> =
+        RateLimiter::dashmap_with_clock(quota, FakeRelativeClock::default());
+    let mut subjects: [Box<dyn FnMut() -> f64>; 5] = [
+        taking(limiter(Clock::system()), names, threads),
+        Box::new(|| {
+            time(names, threads, |name| {
+                assert!(theirs.check_key(name).is_ok())
+            })
+        }),
+        Box::new(|| {
+            time(names, threads, |name| {
+                assert!(by_instant.check_key(name).is_ok())
+            })
+        }),
+        taking(limiter(ManualClock::new().clock()), names, threads),
+        Box::new(|| {
+            time(names, threads, |name| {
+                assert!(still.check_key(name).is_ok())
+            })
+        }),
+    ];
+    let mut times = [const { Vec::new() }; 5];
+    for _ in 0..rounds {
+        for (times, subject) in times.iter_mut().zip(&mut subjects) {
+            times.push(subject());
+        }
+    }
+    let [ours, theirs, by_instant, ours_still, theirs_still] = &times;
+    println!(
+        "| {} keys, {threads} threads | {:.0} | {:.0} | {:.2} | {:.2} | {:.2} |",
+        names.len(),
+        median(ours.clone()),
+        median(theirs.clone()),
+        median_ratio(ours, theirs),
+        median_ratio(ours, by_instant),
+        median_ratio(ours_still, theirs_still),
+    );
+}
+
+fn taking(limiter: Limiter, names: &[String], threads: usize) -> Box<dyn FnMut() -> f64 + '_> {
+    Box::new(move || {
+        time(names, threads, |name| {
+            let mut cx = Context::from_waker(Waker::noop());
+            let take = std::pin::pin!(limiter.take(name, 1));
+            assert!(matches!(take.poll(&mut cx), Poll::Ready(d) if d.is_admitted()));
+        })
+    })
 }
 
 fn more_than_zero(n: u32) -> NonZeroU32 {

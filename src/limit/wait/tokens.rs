@@ -346,7 +346,8 @@ impl Tokens {
     pub(super) async fn refund(&self, line: &Line, tokens: u64) {
         {
             let held = &mut line.state.lock().held;
-            held.bucket = held.bucket.refund(self.here[0].price(tokens));
+            let now = self.here[0].at(self.clock.nanos());
+            held.bucket = held.bucket.refund(self.here[0].price(tokens), now);
         }
         let Some(shared) = &self.shared else { return };
         let (policy, change) = (&shared.policies[0], Change::Refund(tokens));

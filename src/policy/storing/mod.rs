@@ -24,7 +24,7 @@ use http::StatusCode;
 
 use super::decision::Reason;
 use super::freshness::Directives;
-use super::profile::Profile;
+use super::profile::{Audience, Profile};
 use super::stored::Times;
 use super::validation::Asked;
 use crate::clock::Timestamp;
@@ -37,6 +37,7 @@ pub(crate) use posted::stands_for_get;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {
     pub(crate) profile: Profile,
+    pub(crate) audience: Audience,
     pub(crate) ttl: Option<Duration>,
     /// Statuses with a ttl of their own.
     pub(crate) status_ttl: Vec<(StatusCode, Duration)>,
@@ -78,7 +79,7 @@ pub(crate) fn storing(rules: &Rules, exchange: &Exchange<'_>) -> Result<Terms, R
     if exchange.handler_no_store {
         return Err(Reason::HandlerNoStore);
     }
-    let directives = Directives::read(exchange.headers);
+    let directives = Directives::read(rules.audience, exchange.headers);
     match rules.profile {
         Profile::Safe => refused_by_either(&directives)?,
         Profile::Rfc9111 => refused_by_the_ruling(&directives.ruling, exchange)?,

@@ -5,10 +5,12 @@ use http::{StatusCode, Uri};
 
 use crate::clock::Timestamp;
 use crate::policy::freshness::Directives;
+use crate::policy::profile::Audience;
 
 /// Whether an answer to `POST` says that it is the representation of the target itself: a success with an
 /// explicit lifetime, whose `Content-Location` is the target as it was written.
 pub(crate) fn stands_for_get(
+    audience: Audience,
     host: Option<&[u8]>,
     target: &Uri,
     status: StatusCode,
@@ -29,7 +31,9 @@ pub(crate) fn stands_for_get(
         && line.as_bytes().contains(&b'/')
         && same_host
         && (named.path(), named.query()) == (target.path(), target.query())
-        && Directives::read(headers).lifetime(headers, now).is_some()
+        && Directives::read(audience, headers)
+            .lifetime(headers, now)
+            .is_some()
 }
 
 #[cfg(test)]
@@ -58,6 +62,7 @@ mod tests {
             headers.insert(header::CONTENT_LOCATION, HeaderValue::from_static(location));
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(said));
             let found = stands_for_get(
+                Audience::Everybody,
                 Some(b"api.test"),
                 &Uri::from_static("/a?b"),
                 StatusCode::from_u16(status).unwrap(),

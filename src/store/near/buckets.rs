@@ -60,12 +60,13 @@ impl Buckets {
     }
 
     /// Changes the bucket of a key and tells what `change` says of it. Where it changes nothing, nothing is
-    /// written; it may be called several times before one of its results is kept.
+    /// written; it may be called several times before one of its results is kept. Places of buckets that were
+    /// full by `forgotten`, which is now or earlier, are free.
     #[inline]
     pub(crate) fn update<T>(
         &self,
         hash: u64,
-        now: Moment,
+        forgotten: Moment,
         change: impl Fn(Bucket) -> (Bucket, T),
     ) -> T {
         let fingerprint = hash.max(1);
@@ -73,7 +74,7 @@ impl Buckets {
             let found = self.find(fingerprint);
             let told = match found {
                 Some((set, way)) => set.try_change(way, fingerprint, &change),
-                None => self.place(fingerprint, now, &change),
+                None => self.place(fingerprint, forgotten, &change),
             };
             if let Some(told) = told {
                 return told;
@@ -81,10 +82,10 @@ impl Buckets {
         }
     }
 
-    /// Live buckets, which somebody took from so lately that they are not full again, and all slots.
-    pub(crate) fn occupancy(&self, now: Moment) -> (usize, usize) {
+    /// Live buckets, which somebody took from so lately that they are not forgotten, and all slots.
+    pub(crate) fn occupancy(&self, forgotten: Moment) -> (usize, usize) {
         let times = self.sets.iter().flat_map(|set| &set.full_at);
-        let live = times.filter(|time| time.load(Relaxed) > now.as_units());
+        let live = times.filter(|time| time.load(Relaxed) > forgotten.as_units());
         (live.count(), self.sets.len() * WAYS)
     }
 
@@ -256,7 +257,8 @@ mod tests {
 
     fn take(buckets: &Buckets, terms: &Terms, key: u64, cost: u64, nanos: u64) -> Decision {
         let now = terms.at(nanos);
-        buckets.update(key, now, |bucket| bucket.take(terms, cost, now))
+        let take = |bucket: Bucket| bucket.take(terms, cost, now);
+        buckets.update(key, terms.forgotten(now), take)
     }
 
     /// Well-spread numbers, the same ones each time.
@@ -344,11 +346,17 @@ mod tests {
     /// Against a map of plain buckets: what each key was admitted must be the same, step by step.
     #[test]
     fn the_table_does_what_a_map_of_buckets_does() {
+        let terms = terms(Quota::new(7, Duration::from_millis(900)).capacity(11));
+        for terms in [terms, terms.starting_with(3)] {
+            compare_with_a_map(&terms);
+        }
+    }
+
+    fn compare_with_a_map(terms: &Terms) {
         let steps = std::env::var("LARDER_LIMIT_STEPS").ok();
         let steps = steps
             .and_then(|steps| steps.parse().ok())
             .unwrap_or(1_000_000);
-        let terms = terms(Quota::new(7, Duration::from_millis(900)).capacity(11));
         let buckets = Buckets::new(4_000);
         let mut model: HashMap<u64, Bucket> = HashMap::new();
         let seed = RandomState::new();
@@ -363,13 +371,14 @@ mod tests {
             let known = model.entry(key).or_default();
             if random.is_multiple_of(13) {
                 let price = terms.price(cost);
-                buckets.update(key, now, |bucket| (bucket.refund(price), ()));
-                *known = known.refund(price);
+                let refund = |bucket: Bucket| (bucket.refund(price, now), ());
+                buckets.update(key, terms.forgotten(now), refund);
+                *known = known.refund(price, now);
                 continue;
             }
-            let told = take(&buckets, &terms, key, cost, nanos);
+            let told = take(&buckets, terms, key, cost, nanos);
             let expected;
-            (*known, expected) = known.take(&terms, cost, now);
+            (*known, expected) = known.take(terms, cost, now);
             assert_eq!(told, expected, "step {step}");
         }
         assert_eq!(buckets.evicted(), 0);

@@ -164,6 +164,12 @@ impl Responses {
         }
     }
 
+    /// The first of the responses that lie in a place, whatever their key is.
+    pub(crate) fn first_at(&self, place: u64) -> Option<Arc<StoredResponse>> {
+        let slot = self.slots.get(&place)?;
+        slot.responses().first().cloned()
+    }
+
     /// Stores a response in place of the one for the same key and variant. `worth` says what the others
     /// are still good for.
     pub(crate) fn insert(

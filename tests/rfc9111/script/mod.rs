@@ -15,7 +15,7 @@
 //!   the status, `cut` breaks the body off, `open` ends it with the connection, and `+9` lets nine seconds
 //!   pass before it. `^103 name: value` is an
 //!   interim answer before it, and with a verdict, one that the client must get.
-//! - The verdicts: `store` and `pass`, forwarded, and stored or not; `hit`, from store; `valid`, from store
+//! - The verdicts: `store` and `pass`, forwarded, and stored or not; `forward`, either of them; `hit`, from store; `valid`, from store
 //!   after the service confirmed it; `stale`, from store because the service failed; `late`, from store
 //!   while the service is asked; `none`, refused; `cut`, broken off. After it a status, where it is not the
 //!   one answered.
@@ -144,7 +144,8 @@ async fn judge<P: Player>(player: &mut P, line: &str, now: u64) -> Result<u64, S
         .words
         .get(1)
         .or(passed.as_ref().and_then(|said| said.words.first()));
-    if decided != wanted || status.is_some_and(|status| heard.status != status.parse().ok()) {
+    let as_wanted = decided == wanted || (wanted == "forward" && passed.is_some());
+    if !as_wanted || status.is_some_and(|status| heard.status != status.parse().ok()) {
         return Err(format!("{decided} {heard:?}"));
     }
     let unmet = expected.items.iter().find(|want| !heard.is(want));

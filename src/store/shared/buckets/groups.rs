@@ -165,7 +165,9 @@ impl Group {
             _ => {}
         }
         let keys: Vec<&[u8]> = self.keys.iter().map(|key| &key[..]).collect();
-        let (granted, debts) = scripts::take(&inner.redis, &keys, &self.asks, times, limit).await?;
+        let call = scripts::take(&inner.redis, &keys, &self.asks, times, limit);
+        let charges = times * keys.len() as u64;
+        let (granted, debts) = inner.calls.counted(charges, call).await?;
         let debts: Vec<_> = debts.into_iter().map(|debt| debt as f64).collect();
         let granted = granted && times > 0;
         if !granted {

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use super::calls::{CallStats, Calls};
 use super::denied::{duration, Denied};
 use super::lines::{Lines, Place};
 use super::policy::{Answer, Ask, Leasing};
@@ -34,6 +35,7 @@ pub(super) struct Inner {
     pub(super) lines: Lines,
     pub(super) denied: Denied,
     pub(super) prepaid: Prepaid,
+    pub(super) calls: Calls,
 }
 
 /// The buckets behind each handle that is in use.
@@ -54,6 +56,7 @@ impl SharedBuckets {
             lines: Lines::default(),
             denied: Denied::default(),
             prepaid: Prepaid::default(),
+            calls: Calls::default(),
         });
         known.push(Arc::downgrade(&inner));
         Self { inner }
@@ -99,7 +102,9 @@ impl SharedBuckets {
         let ask = charge.policy.ask(charge.cost);
         let run = Run { ask, number: times };
         let limit = inner.redis.deadline();
-        let (debt, granted) = scripts::batch(&inner.redis, &key, 0.0, &[run], limit).await?;
+        let runs = [run];
+        let call = scripts::batch(&inner.redis, &key, 0.0, &runs, limit);
+        let (debt, granted) = inner.calls.counted(times, call).await?;
         let granted = granted.first().copied().unwrap_or_default();
         Ok((granted, duration(debt + ask.price * granted as f64)))
     }
@@ -129,6 +134,11 @@ impl SharedBuckets {
         }
     }
 
+    /// What the calls for these buckets cost so far.
+    pub(crate) fn calls(&self) -> CallStats {
+        self.inner.calls.snapshot()
+    }
+
     /// Gives back what was taken in advance: before a process ends.
     pub(crate) async fn return_leases(&self) {
         for (key, tokens, token) in self.inner.prepaid.all() {
@@ -152,6 +162,7 @@ pub(super) fn adjustment(policy: &Policy, change: Change) -> Adjustment {
         change,
         most,
         least,
+        initial: policy.initial(),
         kept,
     }
 }
@@ -161,6 +172,8 @@ pub(super) fn refund(price: f64, kept: u64) -> Adjustment {
         change: -price,
         most: 0.0,
         least: 0.0,
+        // One that is not there is given nothing back.
+        initial: 0.0,
         kept,
     }
 }
@@ -230,12 +243,15 @@ impl Inner {
     ) -> Result<Answer, Unavailable> {
         let ahead = lease.and_then(|lease| self.ahead(key, &ask, lease));
         let Some(ahead) = ahead else {
-            return scripts::one(&self.redis, key, ask, limit).await;
+            let call = scripts::one(&self.redis, key, ask, limit);
+            return self.calls.counted(1, call).await;
         };
-        let runs = [Run { ask, number: 1 }, ahead];
-        let (debt, granted) = scripts::batch(&self.redis, key, 0.0, &runs, limit).await?;
+        let run = ahead.run();
+        let runs = [Run { ask, number: 1 }, run];
+        let call = scripts::batch(&self.redis, key, 0.0, &runs, limit);
+        let (debt, granted) = self.calls.counted(1 + run.number, call).await?;
         let debt = debt + granted[0] as f64 * ask.price;
-        self.deposit(key, lease, granted[1], debt);
+        ahead.deposit(granted[1], debt);
         Ok(Answer {
             granted: granted[0] > 0,
             debt,
@@ -243,25 +259,24 @@ impl Inner {
     }
 
     /// What is taken in advance beside what is asked for.
-    pub(super) fn ahead(self: &Arc<Self>, key: &Key, ask: &Ask, lease: Leasing) -> Option<Run> {
+    pub(super) fn ahead<'a>(
+        self: &'a Arc<Self>,
+        key: &'a Key,
+        ask: &Ask,
+        lease: Leasing,
+    ) -> Option<Ahead<'a>> {
         let (cost, now) = (lease.tokens(ask), Instant::now());
         let wanted = self.prepaid.wanted(key, cost, &lease, now);
         if wanted.is_new {
             self.end_turns(key, lease.turn);
         }
-        let run = Run {
-            ask: lease.token,
-            number: wanted.tokens,
-        };
-        (wanted.tokens > 0).then_some(run)
-    }
-
-    pub(super) fn deposit(&self, key: &Key, lease: Option<Leasing>, tokens: u64, debt: f64) {
-        if let (Some(lease), 1..) = (lease, tokens) {
-            let debt = debt + tokens as f64 * lease.token.price;
-            self.prepaid
-                .deposit(key, tokens, debt, lease.turn, Instant::now());
-        }
+        let (prepaid, tokens) = (&self.prepaid, wanted.tokens);
+        (tokens > 0).then_some(Ahead {
+            prepaid,
+            key,
+            lease,
+            tokens,
+        })
     }
 
     /// Has what is not spent go back, for as long as somebody asks.
@@ -303,6 +318,39 @@ impl Inner {
                 let _ = inner.adjust(&key, refund).await;
             });
         }
+    }
+}
+
+/// Tokens that a call asks for in advance. Dropped, the call has ended, whatever it brought.
+pub(super) struct Ahead<'a> {
+    prepaid: &'a Prepaid,
+    key: &'a Key,
+    lease: Leasing,
+    tokens: u64,
+}
+
+impl Ahead<'_> {
+    pub(super) fn run(&self) -> Run {
+        Run {
+            ask: self.lease.token,
+            number: self.tokens,
+        }
+    }
+
+    /// So many were granted, of a bucket with this debt before them.
+    pub(super) fn deposit(self, tokens: u64, debt: f64) {
+        if tokens > 0 {
+            let Leasing { turn, token, .. } = self.lease;
+            let debt = debt + tokens as f64 * token.price;
+            let now = Instant::now();
+            self.prepaid.deposit(self.key, tokens, debt, turn, now);
+        }
+    }
+}
+
+impl Drop for Ahead<'_> {
+    fn drop(&mut self) {
+        self.prepaid.came(self.key, self.tokens);
     }
 }
 

@@ -19,8 +19,8 @@
 //! - **No answer is an answer**: [`Unavailable`], within the handle's deadline, at once while the breaker is
 //!   open. What then holds is for the room to say.
 //! - **A crowd is no outage.** Who finds a full line at one bucket is refused, while Redis is well.
-//! - **It may be forgotten.** A bucket that is evicted, or lost in a failover, is a full one: its capacity
-//!   may pass once more. So a server for limits should not evict (`noeviction`), or only what
+//! - **It may be forgotten.** A bucket that is evicted, or lost in a failover, is a new one: its capacity, or its
+//!   initial level, may pass once more. So a server for limits should not evict (`noeviction`), or only what
 //!   ends soonest (`volatile-ttl`).
 
 #![allow(
@@ -31,6 +31,7 @@
 
 #[cfg(not(feature = "redis"))]
 mod absent;
+mod calls;
 #[cfg(feature = "redis")]
 mod denied;
 #[cfg(feature = "redis")]
@@ -56,6 +57,7 @@ use std::time::Duration;
 
 #[cfg(not(feature = "redis"))]
 pub(crate) use self::absent::SharedBuckets;
+pub use self::calls::CallStats;
 #[cfg(feature = "redis")]
 pub(crate) use self::handle::SharedBuckets;
 pub(crate) use self::policy::Policy;

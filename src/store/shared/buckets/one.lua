@@ -2,7 +2,7 @@
 --
 -- KEYS  the bucket
 -- ARGV  1 the time that refills what is asked for, 2 the debt of an empty bucket (microseconds),
---       3 how long it is kept (milliseconds)
+--       3 how long it is kept (milliseconds), 4 the debt of one that is not there (microseconds; 0)
 -- Returns the debt, rounded down; if there was too little, -1 less the debt.
 
 local call, key = redis.call, KEYS[1]
@@ -13,6 +13,8 @@ if value and #value == 16 then
   local stored, at = struct.unpack('<dd', value)
   if now > at then stored = stored - (now - at) else back = now < at end
   if stored > 0 and stored < 1e15 then debt = stored end
+elseif ARGV[4] then
+  debt, back = tonumber(ARGV[4]), true
 end
 local after = debt + ARGV[1]
 if after > tonumber(ARGV[2]) then

@@ -24,6 +24,8 @@ pub(crate) struct Policy {
     token: f64,
     /// The debt of an empty bucket (microseconds).
     tolerance: f64,
+    /// What a new bucket holds.
+    initial: u64,
     kept: Duration,
     /// The most tokens of a lease, and in what time it is to be spent.
     lease: Option<(u64, Duration)>,
@@ -56,9 +58,20 @@ impl Policy {
             quota: *quota,
             token,
             tolerance: token * quota.tokens() as f64 + (token * ROUNDED).min(MOST_ROUNDED),
+            initial: quota.tokens(),
             kept: quota.refill_time().saturating_add(SLACK),
             lease: None,
         }
+    }
+
+    /// Has new buckets hold so many tokens. Then one that is full is kept for as long again as it takes to refill.
+    #[must_use]
+    pub(crate) fn starting_with(mut self, tokens: u64) -> Self {
+        if tokens < self.quota.tokens() {
+            self.initial = tokens;
+            self.kept = self.kept.saturating_add(self.quota.refill_time());
+        }
+        self
     }
 
     /// Lets each of `nodes` processes take tokens in advance, so that any window admits up to the
@@ -100,6 +113,11 @@ impl Policy {
         self.tolerance
     }
 
+    /// The debt of a new bucket, in microseconds.
+    pub(super) fn initial(&self) -> f64 {
+        self.price(self.quota.tokens().saturating_sub(self.initial))
+    }
+
     pub(super) fn kept(&self) -> u64 {
         millis(self.kept)
     }
@@ -109,6 +127,7 @@ impl Policy {
         Ask {
             price: self.price(tokens),
             tolerance: self.tolerance,
+            initial: self.initial(),
             kept: self.kept(),
         }
     }
@@ -129,6 +148,8 @@ pub(super) struct Ask {
     /// What is asked for, more than nothing, and the debt of an empty bucket (microseconds).
     pub(super) price: f64,
     pub(super) tolerance: f64,
+    /// The debt of one that is not there (microseconds).
+    pub(super) initial: f64,
     /// How long the bucket is kept (milliseconds).
     pub(super) kept: u64,
 }

@@ -28,6 +28,8 @@ pub(super) struct Prepaid {
 #[derive(Debug)]
 struct Hold {
     tokens: u64,
+    /// Tokens that calls under way ask for: their answers may all be yes.
+    coming: u64,
     until: Instant,
     token: Ask,
     /// Of the bucket, when the tokens were taken (microseconds).
@@ -76,7 +78,8 @@ impl Prepaid {
         })
     }
 
-    /// How many tokens to ask for beside `cost`, which are needed now.
+    /// How many tokens to ask for beside `cost`, which are needed now. They count as held until they
+    /// [came](Self::came).
     pub(super) fn wanted(&self, key: &Key, cost: u64, lease: &Leasing, now: Instant) -> Wanted {
         let mut shard = self.holds.of(key);
         if !shard.contains_key(key) && shard.len() >= MOST {
@@ -88,6 +91,7 @@ impl Prepaid {
         let is_new = !shard.contains_key(key);
         let hold = shard.entry(key.clone()).or_insert_with(|| Hold {
             tokens: 0,
+            coming: 0,
             until: now,
             token: lease.token,
             debt: 0.0,
@@ -97,11 +101,17 @@ impl Prepaid {
             rate: 0.0,
         });
         hold.asked += cost;
-        let room = (lease.most - 1).saturating_sub(hold.tokens);
-        Wanted {
-            // Expired ones are on their way back, and may still be counted.
-            tokens: (hold.demand(lease.turn, now) - 1).min(room),
-            is_new,
+        let room = (lease.most - 1).saturating_sub(hold.tokens + hold.coming);
+        // Expired ones are on their way back, and may still be counted.
+        let tokens = (hold.demand(lease.turn, now) - 1).min(room);
+        hold.coming += tokens;
+        Wanted { tokens, is_new }
+    }
+
+    /// A call that asked for so many tokens has ended, and brought those that are deposited.
+    pub(super) fn came(&self, key: &Key, asked: u64) {
+        if let Some(hold) = self.holds.of(key).get_mut(key) {
+            hold.coming = hold.coming.saturating_sub(asked);
         }
     }
 
@@ -120,7 +130,7 @@ impl Prepaid {
         let Some(hold) = shard.get_mut(key) else {
             return Turn::Last;
         };
-        if hold.asked == 0 && hold.tokens == 0 {
+        if hold.asked == 0 && hold.tokens == 0 && hold.coming == 0 {
             shard.remove(key);
             return Turn::Last;
         }
@@ -149,6 +159,11 @@ impl Prepaid {
         }
         all.retain(|(_, tokens, _)| *tokens > 0);
         all
+    }
+
+    #[cfg(test)]
+    pub(super) fn held(&self, key: &Key) -> u64 {
+        self.holds.of(key).get(key).map_or(0, |hold| hold.tokens)
     }
 
     /// Nobody ends the turns of this bucket any more.

@@ -71,17 +71,21 @@ impl Pump {
             price: price.sum(),
             ..last
         };
-        runs.extend(lease.and_then(|lease| inner.ahead(key, &all, lease)));
+        let ahead = lease.and_then(|lease| inner.ahead(key, &all, lease));
+        runs.extend(ahead.as_ref().map(|ahead| ahead.run()));
         let given = spare.map_or(0.0, |spare| spare.price);
         let limit = inner.redis.deadline();
-        match scripts::batch(&inner.redis, key, given, &runs, limit).await {
+        let charges = runs.iter().map(|run| run.number).sum();
+        let call = scripts::batch(&inner.redis, key, given, &runs, limit);
+        match inner.calls.counted(charges, call).await {
             Ok((debt, granted)) => {
                 let (debt, spare) = batch.answer(debt, &runs[..asked], &granted);
                 if let Some(spare) = spare {
                     inner.lines.spare(key, spare);
                 }
-                let ahead = granted.get(asked).copied().unwrap_or_default();
-                inner.deposit(key, lease, ahead, debt);
+                if let Some(ahead) = ahead {
+                    ahead.deposit(granted[asked], debt);
+                }
             }
             Err(why) => batch.fail(why),
         }

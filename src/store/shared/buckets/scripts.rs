@@ -37,6 +37,8 @@ pub(super) struct Adjustment {
     /// How large it may become by that, and how large it is at least afterwards.
     pub(super) most: f64,
     pub(super) least: f64,
+    /// How large it is where there is no bucket.
+    pub(super) initial: f64,
     /// How long the bucket is kept (milliseconds).
     pub(super) kept: u64,
 }
@@ -52,8 +54,11 @@ pub(super) async fn one(
         ask.price.to_string(),
         ask.tolerance.to_string(),
         ask.kept.to_string(),
+        ask.initial.to_string(),
     ];
-    match call(redis, &ONE, &[key], &args, limit).await? {
+    // Most begin full, and this is the call that every request makes.
+    let args = if ask.initial > 0.0 { &args } else { &args[..3] };
+    match call(redis, &ONE, &[key], args, limit).await? {
         Value::Int(debt) => Ok(Answer {
             granted: debt >= 0,
             debt: (if debt < 0 { -1 - debt } else { debt }) as f64,
@@ -72,7 +77,9 @@ pub(super) async fn batch(
     limit: Duration,
 ) -> Result<(f64, Vec<u64>), Unavailable> {
     let kept = runs.iter().map(|run| run.ask.kept).max().unwrap_or(1);
-    let mut args = vec![kept.to_string(), given.to_string()];
+    let initial = runs.iter().map(|run| run.ask.initial);
+    let initial = initial.fold(0.0, f64::max);
+    let mut args = vec![kept.to_string(), given.to_string(), initial.to_string()];
     for run in runs {
         args.extend([run.ask.price.to_string(), run.ask.tolerance.to_string()]);
         args.push(run.number.to_string());
@@ -93,7 +100,7 @@ pub(super) async fn take(
     let mut args = vec![times.to_string(), times.to_string()];
     for ask in asks {
         args.extend([ask.price.to_string(), ask.tolerance.to_string()]);
-        args.push(ask.kept.to_string());
+        args.extend([ask.kept.to_string(), ask.initial.to_string()]);
     }
     let answer = call(redis, &TAKE, keys, &args, limit).await?;
     let (granted, debts) = numbers(answer, keys.len())?;
@@ -111,6 +118,7 @@ pub(super) async fn adjust(
         change.change.to_string(),
         change.most.to_string(),
         change.least.to_string(),
+        change.initial.to_string(),
         change.kept.to_string(),
     ];
     let answer = call(redis, &ADJUST, &[key], &args, limit).await?;

@@ -8,9 +8,6 @@ pub(super) mod masters;
 #[allow(clippy::duplicate_mod, reason = "integration tests use it too")]
 #[path = "../../../../tests/support/server.rs"]
 pub(super) mod server;
-#[allow(clippy::duplicate_mod, reason = "integration tests use it too")]
-#[path = "../../../../tests/support/watched.rs"]
-pub(super) mod watched;
 
 mod cluster;
 mod index;

@@ -3,12 +3,16 @@
 #![allow(clippy::print_stdout, reason = "figures are for whoever runs them")]
 
 mod leases;
+mod leasing;
+#[allow(clippy::duplicate_mod, reason = "integration tests use it too")]
+#[path = "../../../../../tests/support/ledger.rs"]
+mod ledger;
 mod lines;
 mod masters;
 mod model;
-mod nodes;
 mod outages;
 mod takes;
+mod windows;
 
 use std::future::Future;
 use std::time::Duration;
@@ -17,11 +21,27 @@ use super::handle::SharedBuckets;
 use super::{Charge, Policy};
 use crate::policy::bucket::Quota;
 use crate::redis::Redis;
-use crate::store::shared::tests::server::Server;
+use crate::store::shared::tests::server::{self, Server};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// Numbers that look random, and are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) % sides
+    }
+
+    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.roll(all.len() as u64) as usize]
+    }
+}
 
 /// How many steps a random test takes: more where `LARDER_STEPS` says so.
 fn steps(usually: usize) -> usize {

@@ -8,28 +8,12 @@ use crate::store::shared::buckets::policy::Ask;
 use crate::store::shared::buckets::{Change, Policy};
 use crate::store::shared::tests::server::Server;
 
-use super::{steps, Duration};
+use super::{steps, Dice, Duration};
 
 const ONE: &str = include_str!("../one.lua");
-const BATCH: &str = concat!(include_str!("../bucket.lua"), include_str!("../batch.lua"));
+pub(super) const BATCH: &str = concat!(include_str!("../bucket.lua"), include_str!("../batch.lua"));
 const TAKE: &str = concat!(include_str!("../bucket.lua"), include_str!("../take.lua"));
 const ADJUST: &str = concat!(include_str!("../bucket.lua"), include_str!("../adjust.lua"));
-
-/// Numbers that look random, and are the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 16) % sides
-    }
-
-    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.roll(all.len() as u64) as usize]
-    }
-}
 
 /// Parts of a microsecond, of which every price and slack here is a whole number.
 const PARTS: i128 = 2_100_000_000;
@@ -147,23 +131,11 @@ impl World {
         let by = i128::from(self.dice.roll(size));
         let back = self.dice.roll(20) == 0;
         self.now += if back { -by } else { by };
-        let (seconds, micros) = (self.now / 1_000_000, self.now % 1_000_000);
-        let set = self
-            .pipeline
-            .cmd("MSET")
-            .arg("seconds")
-            .arg(seconds.to_string());
-        set.arg("micros").arg(micros.to_string()).ignore();
+        set_clock(&mut self.pipeline, self.now);
     }
 
     fn run(&mut self, script: &str, keys: &[usize], args: &[String], expected: Expected) {
-        // The clock that this test sets, in place of the server's.
-        let source = script.replace(
-            "redis.call('TIME')",
-            "redis.call('MGET', 'seconds', 'micros')",
-        );
-        assert_ne!(source, script);
-        let sha = redis::Script::new(&source).get_hash().to_owned();
+        let sha = redis::Script::new(&clocked(script)).get_hash().to_owned();
         let call = self.pipeline.cmd("EVALSHA").arg(&sha).arg(keys.len());
         for key in keys {
             call.arg(format!("bucket:{key}"));
@@ -340,19 +312,40 @@ fn kept_debt(value: &Value, now: i128) -> f64 {
     (double(0) - (now as f64 - double(8)).max(0.0)).max(0.0)
 }
 
-#[tokio::test]
-async fn every_script_agrees_with_a_bucket_in_exact_arithmetic() {
-    let server = Server::start();
+/// A script that goes by a clock that tests set, in place of the server's.
+pub(super) fn clocked(script: &str) -> String {
+    let clocked = script.replace(
+        "redis.call('TIME')",
+        "redis.call('MGET', 'seconds', 'micros')",
+    );
+    assert_ne!(clocked, script);
+    clocked
+}
+
+/// Sets it to this many microseconds.
+pub(super) fn set_clock(pipeline: &mut Pipeline, now: i128) {
+    let set = pipeline.cmd("MSET").arg("seconds");
+    set.arg((now / 1_000_000).to_string());
+    set.arg("micros").arg((now % 1_000_000).to_string());
+    set.ignore();
+}
+
+/// A connection to a server that knows these scripts.
+pub(super) async fn scripted(server: &Server) -> redis::aio::MultiplexedConnection {
     let client = redis::Client::open(server.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     for script in [ONE, BATCH, TAKE, ADJUST] {
-        let source = script.replace(
-            "redis.call('TIME')",
-            "redis.call('MGET', 'seconds', 'micros')",
-        );
-        let load = redis::cmd("SCRIPT").arg("LOAD").arg(source).to_owned();
+        let mut load = redis::cmd("SCRIPT");
+        load.arg("LOAD").arg(clocked(script));
         load.query_async::<String>(&mut connection).await.unwrap();
     }
+    connection
+}
+
+#[tokio::test]
+async fn every_script_agrees_with_a_bucket_in_exact_arithmetic() {
+    let server = Server::start();
+    let mut connection = scripted(&server).await;
     let (lives, mut undecided) = (steps(60_000) / 100, 0);
     for life in 0..lives as u64 {
         let flush = redis::cmd("FLUSHALL");

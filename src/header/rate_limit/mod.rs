@@ -3,11 +3,13 @@
 //! The draft (draft-ietf-httpapi-ratelimit-headers) still moves, so each of its shapes is a [`Profile`], and nothing
 //! outside this file knows how a field looks.
 
-use std::collections::BTreeSet;
+pub(crate) mod lasting;
+
 use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use parking_lot::Mutex;
+
+pub(crate) use self::lasting::Told;
 
 pub(crate) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -54,16 +56,18 @@ pub enum Profile {
 }
 
 /// The fields of one limit, as far as they can be written beforehand.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Fields {
     profile: Profile,
     /// `"name";r=`, or as much of another profile's field.
     before: Box<[u8]>,
     limit: HeaderValue,
     policy: HeaderValue,
+    /// Both fields as they were told before, in the profiles that have two.
+    told: Option<lasting::Table>,
 }
 
-/// What is told of one limit.
+/// How a bucket stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) left: u64,
@@ -84,12 +88,25 @@ impl Fields {
             Profile::Draft => format!("\"{name}\";r="),
             _ => format!("limit={capacity}, remaining="),
         };
+        let has_two = matches!(profile, Profile::Draft | Profile::Draft7);
         Self {
             profile,
             before: before.into_bytes().into(),
             limit: HeaderValue::from(capacity),
-            policy: lasting(policy),
+            policy: match lasting::text(&policy) {
+                Some(text) => HeaderValue::from_static(text),
+                None => {
+                    HeaderValue::try_from(policy).expect("a checked name and digits are visible")
+                }
+            },
+            told: has_two.then(lasting::Table::default),
         }
+    }
+
+    /// All fields of a bucket that stands so, if they were written before or can be kept now.
+    #[inline]
+    pub(crate) fn told(&self, standing: Standing) -> Option<&'static Told> {
+        self.told.as_ref()?.find(standing, self)
     }
 
     /// Appends what stands fast: behind what layers further in have said, not in its place.
@@ -179,24 +196,6 @@ impl Fields {
             }
             Profile::None => "Retry-After",
         }
-    }
-}
-
-/// A value for the whole life of the process, so that handing it out counts no references, which all threads
-/// would share. Only the first few hundred different ones: layers made per request must not fill the memory.
-fn lasting(text: String) -> HeaderValue {
-    const MOST: usize = 256;
-    static KEPT: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
-    let mut kept = KEPT.lock();
-    let known = kept.get(text.as_str()).copied();
-    let known = known.or_else(|| {
-        let text = (kept.len() < MOST).then(|| &*String::leak(text.clone()))?;
-        kept.insert(text);
-        Some(text)
-    });
-    match known {
-        Some(text) => HeaderValue::from_static(text),
-        None => HeaderValue::try_from(text).expect("a checked name and digits are visible"),
     }
 }
 
