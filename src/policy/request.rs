@@ -116,12 +116,6 @@ impl<'a> RequestFields<'a> {
             first_line(name, self.all)
         }
     }
-
-    /// Whether any field stands in more than one line.
-    #[inline]
-    pub(crate) fn repeat(&self) -> bool {
-        self.all.len() != self.all.keys_len()
-    }
 }
 
 /// What one pass over the request's fields found: a set of [`Fact`]s, in one word because every

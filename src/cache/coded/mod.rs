@@ -96,7 +96,8 @@ impl Codings {
     fn negotiated(&self, request: &RequestFields<'_>) -> Option<Coding> {
         let line = request.first(&ACCEPT_ENCODING)?;
         let all = request.all;
-        if request.repeat() && all.get_all(ACCEPT_ENCODING).iter().nth(1).is_some() {
+        let repeats = all.len() != all.keys_len();
+        if repeats && all.get_all(ACCEPT_ENCODING).iter().nth(1).is_some() {
             return coding_of(&AcceptEncoding::parse(all), &self.rules.offered);
         }
         let line = line.as_bytes();
