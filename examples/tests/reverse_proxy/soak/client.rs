@@ -107,7 +107,7 @@ impl Checker {
             world,
             address,
             proxy,
-            is_http2: number / 2 % 2 == 0,
+            is_http2: (number / 2).is_multiple_of(2),
             random: number + 1,
             connection: None,
             held: HashMap::new(),
