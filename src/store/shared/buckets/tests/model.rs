@@ -333,7 +333,10 @@ pub(super) fn set_clock(pipeline: &mut Pipeline, now: i128) {
 /// A connection to a server that knows these scripts.
 pub(super) async fn scripted(server: &Server) -> redis::aio::MultiplexedConnection {
     let client = redis::Client::open(server.url()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    // The default gives a reply half a second, which a busy machine may need for a thousand scripts.
+    let patient = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+    let connection = client.get_multiplexed_async_connection_with_config(&patient);
+    let mut connection = connection.await.unwrap();
     for script in [ONE, BATCH, TAKE, ADJUST] {
         let mut load = redis::cmd("SCRIPT");
         load.arg("LOAD").arg(clocked(script));
