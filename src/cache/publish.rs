@@ -149,6 +149,12 @@ impl Publication {
         self.filing.core.route.body_limit
     }
 
+    /// Whether the end of the content may not be the end of the body (RFC 9110 §6.6.2).
+    pub(crate) fn announces_trailers(&self) -> bool {
+        let mut lines = self.head.lines.iter();
+        lines.any(|(name, _)| *name == header::TRAILER)
+    }
+
     pub(crate) fn pump_offer(&self) -> Option<PumpOffer> {
         self.leader.as_ref().map(Leader::pump_offer)
     }
