@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use super::{steps, Dice, Duration, SECOND};
 use crate::policy::bucket::{Bucket, Quota, Terms};
-use crate::store::shared::buckets::handle::Key;
 use crate::store::shared::buckets::policy::Leasing;
 use crate::store::shared::buckets::prepaid::{Prepaid, Turn};
+use crate::store::shared::buckets::shards::Key;
 use crate::store::shared::buckets::Policy;
 
 const NODES: u32 = 4;
