@@ -11,7 +11,7 @@ use http::{request, response, Response};
 use tower_layer::Layer;
 
 use super::answer::Refusal;
-use super::builder::Fallback;
+use super::fallback::Fallback;
 use super::key::{AsyncKeyFn, Part};
 use super::list::List;
 use super::route::{Answers, Route, Test};

@@ -98,6 +98,7 @@ mod answer;
 mod body;
 mod builder;
 mod core;
+mod fallback;
 mod future;
 mod key;
 mod layer;
@@ -115,7 +116,8 @@ pub mod wait;
 
 pub use self::answer::Refusal;
 pub use self::body::ResponseBody;
-pub use self::builder::{Fallback, LimiterBuilder};
+pub use self::builder::LimiterBuilder;
+pub use self::fallback::Fallback;
 pub use self::future::ResponseFuture;
 pub use self::key::{Key, PeerAddr};
 pub use self::layer::LimitLayer;
