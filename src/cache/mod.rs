@@ -207,6 +207,7 @@ mod posted;
 mod publish;
 mod route;
 mod search;
+mod searches;
 mod selected;
 mod service;
 #[cfg(feature = "redis")]
