@@ -198,6 +198,7 @@ mod handle;
 mod head;
 mod inquiry;
 mod invalidate;
+mod join;
 mod keyed;
 mod layer;
 mod limits;

@@ -8,7 +8,7 @@ use http::{response, StatusCode};
 
 use super::collapse::{Leader, Outcome, PumpOffer};
 use super::core::{Core, Shared};
-use super::parts;
+use super::join;
 use super::searches;
 use super::stats::Counted;
 use crate::clock::Timestamp;
@@ -226,7 +226,7 @@ fn store(
 /// be is kept in its own place.
 fn joined(filing: &Filing, part: &StoredResponse) -> Option<Arc<StoredResponse>> {
     let shared = &filing.core.shared;
-    let joined = parts::joined(shared, part, filing.place, &filing.request)?;
+    let joined = join::joined(shared, part, filing.place, &filing.request)?;
     if joined.body_length() > filing.core.route.body_limit {
         return None;
     }
