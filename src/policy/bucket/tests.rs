@@ -203,7 +203,7 @@ fn quotas() -> impl Strategy<Value = Quota> {
 }
 
 proptest! {
-    // G14: some 10^6 steps in all.
+    // Some 10^6 steps in all.
     #![proptest_config(ProptestConfig::with_cases(5_000))]
 
     /// They may differ where exact arithmetic is within a few nanoseconds of deciding otherwise, because

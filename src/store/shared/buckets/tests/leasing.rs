@@ -1,4 +1,4 @@
-//! G7: processes that take tokens in advance, in a time that does not pass by itself: what they exceed, what they call
+//! Processes that take tokens in advance, in a time that does not pass by itself: what they exceed, what they call
 //! and what they lose.
 
 use std::sync::Arc;
