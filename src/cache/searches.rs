@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use quick_cache::sync::Cache;
 
 use crate::header::no_vary_search::NoVarySearch;
@@ -18,7 +18,7 @@ use crate::store::near::Responses;
 const RULES: usize = 1024;
 /// The most queries whose place is remembered.
 const QUERIES: usize = 8192;
-/// The longest field that is remembered.
+/// The longest field that is heeded, in bytes: what a look-up takes grows with its names.
 const LONGEST: usize = 1024;
 
 const NO_VARY_SEARCH: HeaderName = HeaderName::from_static("no-vary-search");
@@ -68,14 +68,13 @@ pub(crate) fn tags(key: &[u8], headers: &HeaderMap) -> Vec<TagHash> {
     said.map_or_else(Vec::new, |_| tag::of_searches(key))
 }
 
-/// What the response says itself.
+/// What the response says itself, in all lines of the field.
 pub(super) fn rule_of(stored: &StoredResponse) -> Option<NoVarySearch> {
-    let line = stored.field(&NO_VARY_SEARCH)?;
-    if line.len() > LONGEST {
-        return None;
-    }
+    stored.field(&NO_VARY_SEARCH)?;
     let headers = interned::all_lines(stored);
-    NoVarySearch::parse(headers.get_all(NO_VARY_SEARCH))
+    let lines = headers.get_all(NO_VARY_SEARCH);
+    let length: usize = lines.iter().map(HeaderValue::len).sum();
+    (length <= LONGEST).then(|| NoVarySearch::parse(lines))?
 }
 
 /// A hash of what a query of a path comes to.
