@@ -111,6 +111,7 @@ mod service;
 mod shadow;
 mod stats;
 mod take;
+mod taken;
 mod tell;
 pub mod wait;
 

@@ -10,10 +10,9 @@ use http::header::{
 use http::{Extensions, Response, StatusCode};
 use tokio::runtime::Handle;
 
-use super::admit::{Passes, Taken};
 use super::answer::{number, standing, Refusal, PROBLEM};
 use super::route::{Answers, Limited, Route};
-use super::shadow::Later;
+use super::taken::{Later, Passes, Taken};
 use crate::header::rate_limit::{lasting, Fields, Standing, Told, RATELIMIT};
 use crate::policy::bucket::Decision;
 
