@@ -113,6 +113,7 @@ mod stats;
 mod take;
 mod taken;
 mod tell;
+mod template;
 pub mod wait;
 
 pub use self::answer::Refusal;
