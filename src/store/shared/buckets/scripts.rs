@@ -50,15 +50,7 @@ pub(super) async fn one(
     ask: Ask,
     limit: Duration,
 ) -> Result<Answer, Unavailable> {
-    let args = [
-        ask.price.to_string(),
-        ask.tolerance.to_string(),
-        ask.kept.to_string(),
-        ask.initial.to_string(),
-    ];
-    // Most begin full, and this is the call that every request makes.
-    let args = if ask.initial > 0.0 { &args } else { &args[..3] };
-    match call(redis, &ONE, &[key], args, limit).await? {
+    match call(redis, &ONE, &[key], &one_args(&ask), limit).await? {
         Value::Int(debt) => Ok(Answer {
             granted: debt >= 0,
             debt: (if debt < 0 { -1 - debt } else { debt }) as f64,
@@ -76,15 +68,7 @@ pub(super) async fn batch(
     runs: &[Run],
     limit: Duration,
 ) -> Result<(f64, Vec<u64>), Unavailable> {
-    let kept = runs.iter().map(|run| run.ask.kept).max().unwrap_or(1);
-    let initial = runs.iter().map(|run| run.ask.initial);
-    let initial = initial.fold(0.0, f64::max);
-    let mut args = vec![kept.to_string(), given.to_string(), initial.to_string()];
-    for run in runs {
-        args.extend([run.ask.price.to_string(), run.ask.tolerance.to_string()]);
-        args.push(run.number.to_string());
-    }
-    let answer = call(redis, &BATCH, &[key], &args, limit).await?;
+    let answer = call(redis, &BATCH, &[key], &batch_args(given, runs), limit).await?;
     let (debt, granted) = numbers(answer, runs.len())?;
     Ok((debt as f64, granted))
 }
@@ -97,12 +81,7 @@ pub(super) async fn take(
     times: u64,
     limit: Duration,
 ) -> Result<(bool, Vec<u64>), Unavailable> {
-    let mut args = vec![times.to_string(), times.to_string()];
-    for ask in asks {
-        args.extend([ask.price.to_string(), ask.tolerance.to_string()]);
-        args.extend([ask.kept.to_string(), ask.initial.to_string()]);
-    }
-    let answer = call(redis, &TAKE, keys, &args, limit).await?;
+    let answer = call(redis, &TAKE, keys, &take_args(asks, times, times), limit).await?;
     let (granted, debts) = numbers(answer, keys.len())?;
     Ok((granted == times, debts))
 }
@@ -114,16 +93,57 @@ pub(super) async fn adjust(
     change: Adjustment,
     limit: Duration,
 ) -> Result<f64, Unavailable> {
-    let args = [
+    let answer = call(redis, &ADJUST, &[key], &adjust_args(&change), limit).await?;
+    let (debt, _) = numbers(answer, 0)?;
+    Ok(debt as f64)
+}
+
+/// What `one.lua` is told.
+pub(super) fn one_args(ask: &Ask) -> Vec<String> {
+    let mut args = vec![
+        ask.price.to_string(),
+        ask.tolerance.to_string(),
+        ask.kept.to_string(),
+    ];
+    // Most begin full, and this is the call that every request makes.
+    if ask.initial > 0.0 {
+        args.push(ask.initial.to_string());
+    }
+    args
+}
+
+/// What `batch.lua` is told.
+pub(super) fn batch_args(given: f64, runs: &[Run]) -> Vec<String> {
+    let kept = runs.iter().map(|run| run.ask.kept).max().unwrap_or(1);
+    let initial = runs.iter().map(|run| run.ask.initial);
+    let initial = initial.fold(0.0, f64::max);
+    let mut args = vec![kept.to_string(), given.to_string(), initial.to_string()];
+    for Run { ask, number } in runs {
+        args.extend([ask.price.to_string(), ask.tolerance.to_string()]);
+        args.push(number.to_string());
+    }
+    args
+}
+
+/// What `take.lua` is told.
+pub(super) fn take_args(asks: &[Ask], times: u64, least: u64) -> Vec<String> {
+    let mut args = vec![times.to_string(), least.to_string()];
+    for ask in asks {
+        args.extend([ask.price.to_string(), ask.tolerance.to_string()]);
+        args.extend([ask.kept.to_string(), ask.initial.to_string()]);
+    }
+    args
+}
+
+/// What `adjust.lua` is told of one bucket.
+pub(super) fn adjust_args(change: &Adjustment) -> Vec<String> {
+    vec![
         change.change.to_string(),
         change.most.to_string(),
         change.least.to_string(),
         change.initial.to_string(),
         change.kept.to_string(),
-    ];
-    let answer = call(redis, &ADJUST, &[key], &args, limit).await?;
-    let (debt, _) = numbers(answer, 0)?;
-    Ok(debt as f64)
+    ]
 }
 
 async fn call(

@@ -5,6 +5,7 @@ use redis::{Pipeline, Value};
 use crate::policy::bucket::Quota;
 use crate::store::shared::buckets::handle::adjustment;
 use crate::store::shared::buckets::policy::Ask;
+use crate::store::shared::buckets::scripts::{adjust_args, batch_args, one_args, take_args, Run};
 use crate::store::shared::buckets::{Change, Policy};
 use crate::store::shared::tests::server::Server;
 
@@ -170,13 +171,7 @@ impl World {
             }]
         });
         self.buckets[key].keep(bucket, false);
-        let told = asked.told;
-        let args = [
-            told.price.to_string(),
-            told.tolerance.to_string(),
-            told.kept.to_string(),
-        ];
-        self.run(ONE, &[key], &args, expected);
+        self.run(ONE, &[key], &one_args(&asked.told), expected);
     }
 
     fn batch(&mut self, key: usize) {
@@ -184,15 +179,14 @@ impl World {
         let (mut bucket, _) = self.buckets[key].drained(self.now);
         bucket.debt = (bucket.debt - i128::from(given) * PARTS).max(0);
         let mut expected = Some(vec![Number::Debt(bucket.debt)]);
-        let mut args = vec!["60000".to_owned(), given.to_string()];
+        let mut runs = Vec::new();
         for _ in 0..=self.dice.roll(3) {
             let (_, asked, _) = asked(&mut self.dice);
             let number = 1 + self.dice.roll(10);
-            args.extend([
-                asked.told.price.to_string(),
-                asked.told.tolerance.to_string(),
-            ]);
-            args.push(number.to_string());
+            runs.push(Run {
+                ask: asked.told,
+                number,
+            });
             let granted = bucket.fits(&asked, i128::from(number));
             bucket.debt += granted.unwrap_or(0) * asked.price;
             expected = expected.zip(granted).map(|(mut answer, granted)| {
@@ -201,21 +195,17 @@ impl World {
             });
         }
         self.buckets[key].keep(bucket, given > 0);
-        self.run(BATCH, &[key], &args, expected);
+        self.run(BATCH, &[key], &batch_args(given as f64, &runs), expected);
     }
 
     fn take(&mut self) {
-        let want = i128::from(self.dice.roll(4));
-        let least = if self.dice.roll(2) == 0 { want } else { 1 };
-        let mut args = vec![want.to_string(), least.to_string()];
-        let (mut granted, mut asks) = (Some(want), Vec::new());
+        let times = self.dice.roll(4);
+        let few = if self.dice.roll(2) == 0 { times } else { 1 };
+        let (want, least) = (i128::from(times), i128::from(few));
+        let (mut granted, mut told, mut asks) = (Some(want), Vec::new(), Vec::new());
         for kept in self.buckets {
             let (_, asked, _) = asked(&mut self.dice);
-            args.extend([
-                asked.told.price.to_string(),
-                asked.told.tolerance.to_string(),
-            ]);
-            args.push(asked.told.kept.to_string());
+            told.push(asked.told);
             let (bucket, _) = kept.drained(self.now);
             let fits = bucket.fits(&asked, want);
             granted = granted.zip(fits).map(|(granted, fits)| granted.min(fits));
@@ -231,7 +221,7 @@ impl World {
             }
             answer
         });
-        self.run(TAKE, &[0, 1, 2], &args, expected);
+        self.run(TAKE, &[0, 1, 2], &take_args(&told, times, few), expected);
     }
 
     fn adjust(&mut self, key: usize) {
@@ -260,11 +250,9 @@ impl World {
             }
         };
         let told = adjustment(&policy, change);
-        let args =
-            [told.change, told.most, told.least, told.kept as f64].map(|arg| arg.to_string());
         self.buckets[key].keep(bucket, false);
         let expected = Some(vec![Number::Debt(bucket.debt)]);
-        self.run(ADJUST, &[key], &args, expected);
+        self.run(ADJUST, &[key], &adjust_args(&told), expected);
     }
 
     /// Sends what was written down so far, and compares. False where doubles decided a step, after which

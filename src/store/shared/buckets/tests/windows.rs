@@ -5,6 +5,7 @@ use redis::Pipeline;
 use super::model::{clocked, scripted, set_clock, BATCH};
 use super::{steps, Dice, Duration, Server};
 use crate::policy::bucket::Quota;
+use crate::store::shared::buckets::scripts::{batch_args, Run};
 use crate::store::shared::buckets::Policy;
 
 /// Calls that passed, and when (microseconds).
@@ -68,10 +69,12 @@ async fn no_window_of_an_upstream_sees_more_from_four_processes_than_it_allows()
                 }
                 set_clock(&mut pipeline, now);
                 let call = pipeline.cmd("EVALSHA").arg(&sha).arg(1);
-                call.arg(format!("upstream:{number}")).arg(ask.kept).arg(0);
-                call.arg(ask.price.to_string())
-                    .arg(ask.tolerance.to_string());
-                call.arg(1 + dice.roll(64));
+                let run = Run {
+                    ask,
+                    number: 1 + dice.roll(64),
+                };
+                call.arg(format!("upstream:{number}"));
+                call.arg(batch_args(0.0, &[run]));
                 asked.push((now, dice.roll(4) as usize));
             }
             let answers: Vec<(u64, u64)> = pipeline.query_async(&mut connection).await.unwrap();
