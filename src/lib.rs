@@ -40,7 +40,7 @@
 //! # What cannot happen
 //!
 //! - One user's answer shown to another: credentials bypass the cache until a route says what they
-//!   mean, and keys are compared whole.
+//!   mean, or the cache is said to be one user's, and keys are compared whole.
 //! - An invalidated response shown again: a response carries the clock of the moment *before* its
 //!   handler was called ([how](cache#invalidation)).
 //! - A failed request because of the cache: the error type is the inner service's, and whatever goes

@@ -6,6 +6,7 @@
 //!                                       └─ to be stored ─► copied on its way to the client
 //! ```
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +21,7 @@ use super::collapse::{Leader, Outcome};
 use super::core::Core;
 use super::future::{carry_out, EnclosedBy};
 use super::keyed;
-use super::lookup::Missing;
-use super::lookup::Plan;
+use super::lookup::{Missing, Plan};
 use super::publish::{is_lasting, worth, Filing, Publication, Published};
 use super::selected::Conditions;
 use super::signals::{CacheFor, NoStore, Tags};
@@ -64,27 +64,13 @@ impl Call {
         let request_time = core.shared.clock.now();
         let method = parts.method.clone();
         let validated = self.validated(&parts).await;
-        if core.route.narrow {
-            keyed::narrow(&core.route, &mut parts);
-        }
+        self.make_ours(&mut parts);
         let profile = core.route.rules.profile;
         if let Some(validated) = &validated {
             validated.put_to(profile, &mut parts.headers);
         }
-        core.codings.ask_for_identity(&mut parts.headers);
-        parts.extensions.insert(EnclosedBy::new(&core.shared));
         let call = inner.call(Request::from_parts(parts, body));
-        let answered = match &self.leader {
-            Some(leader) => leader.scope(call).await,
-            None => call.await,
-        };
-        let mut answered = answered.map(Response::into_parts);
-        if let Ok((parts, _)) = &mut answered {
-            // A method that its route caches spoils nothing.
-            if let Some(heard) = carry_out(&core, None, parts) {
-                heard.await;
-            }
-        }
+        let answered = self.hear(call).await;
         let status = answered.as_ref().ok().map(|(parts, _)| parts.status);
         let conditions = Conditions {
             method: &method,
@@ -117,6 +103,35 @@ impl Call {
             .store_or_pass(&mut parts, body, filing, &signals, terms)
             .await;
         Ok(Response::from_parts(parts, body))
+    }
+
+    /// Makes a client's request the cache's own: what comes is to serve others too.
+    fn make_ours(&self, parts: &mut request::Parts) {
+        let core = &self.core;
+        if core.route.narrow {
+            keyed::narrow(&core.route, parts);
+        }
+        core.codings.ask_for_identity(&mut parts.headers);
+        parts.extensions.insert(EnclosedBy::new(&core.shared));
+    }
+
+    /// What the inner service answers, once what that invalidates is invalidated.
+    async fn hear<R, E>(
+        &self,
+        call: impl Future<Output = Result<Response<R>, E>>,
+    ) -> Result<(response::Parts, R), E> {
+        let answered = match &self.leader {
+            Some(leader) => leader.scope(call).await,
+            None => call.await,
+        };
+        let mut answered = answered.map(Response::into_parts);
+        if let Ok((parts, _)) = &mut answered {
+            // A method that its route caches spoils nothing.
+            if let Some(heard) = carry_out(&self.core, None, parts) {
+                heard.await;
+            }
+        }
+        answered
     }
 
     /// Whether the answer may be stored, and what downstream is told of it in either case.

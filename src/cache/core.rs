@@ -8,7 +8,7 @@ use super::coded::Codings;
 use super::collapse::Flights;
 use super::limits::Limits;
 use super::route::Route;
-use super::search::Searches;
+use super::searches::Searches;
 use super::stats::Counters;
 use super::status::CacheStatus;
 use super::uncacheable::Uncacheable;

@@ -10,7 +10,7 @@ use super::core::{Authority, Shared};
 use super::invalidate::{self, Invalidating};
 use super::layer::CacheLayer;
 use super::limits::Limits;
-use super::search::Searches;
+use super::searches::Searches;
 #[cfg(feature = "redis")]
 use super::shared::SharedSettings;
 use super::signals::Invalidate;

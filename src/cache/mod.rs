@@ -32,10 +32,11 @@
 //! # A request
 //!
 //! 1. [`CacheLayer`] decides whether it is looked up: `GET` and `HEAD`, `POST` and `QUERY` where the
-//!    route is [keyed by content](CacheLayer::key_body). `Authorization` and cookies bypass until the
-//!    route says what they mean: [`per_user`](CacheLayer::per_user),
-//!    [`ignore_cookies`](CacheLayer::ignore_cookies),
-//!    [`shared_despite_credentials`](CacheLayer::shared_despite_credentials).
+//!    route is [keyed by content](CacheLayer::key_body), or [`QUERY` alone](CacheLayer::key_query).
+//!    `Authorization` and cookies bypass until the route says what they mean
+//!    ([`per_user`](CacheLayer::per_user), [`ignore_cookies`](CacheLayer::ignore_cookies),
+//!    [`shared_despite_credentials`](CacheLayer::shared_despite_credentials)) or the cache is
+//!    [private](CacheBuilder::private).
 //! 2. Its key is the method class, host, original path, query parameters in any order, user and
 //!    further parts, each with its length, compared byte by byte.
 //! 3. A stored response that is fresh (RFC 9111 §4.2), selected by its `Vary` (§4.1) and not
@@ -198,6 +199,7 @@ mod handle;
 mod head;
 mod inquiry;
 mod invalidate;
+mod join;
 mod keyed;
 mod layer;
 mod limits;
@@ -207,6 +209,7 @@ mod posted;
 mod publish;
 mod route;
 mod search;
+mod searches;
 mod selected;
 mod service;
 #[cfg(feature = "redis")]

@@ -7,10 +7,9 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{response, StatusCode};
 
 use super::collapse::{Leader, Outcome, PumpOffer};
-use super::core::Core;
-use super::core::Shared;
-use super::parts;
-use super::search;
+use super::core::{Core, Shared};
+use super::join;
+use super::searches;
 use super::stats::Counted;
 use crate::clock::Timestamp;
 use crate::policy::decision::Reason;
@@ -69,7 +68,7 @@ impl Filing {
             tags.extend(groups::of_response(host, &response.headers));
         }
         if self.core.route.heeds_no_vary_search() {
-            tags.extend(search::tags(&self.key, &response.headers));
+            tags.extend(searches::tags(&self.key, &response.headers));
         }
         let explicit = &mut tags[self.implicit..];
         explicit.sort_unstable();
@@ -216,7 +215,8 @@ fn store(
     keep(filing, filing.place, joined.as_ref().unwrap_or(&stored))?;
     let now = shared.clock.now();
     if filing.core.route.heeds_no_vary_search() {
-        shared.searches.note(shared, &stored, filing.place);
+        let (searches, responses) = (&shared.searches, &shared.responses);
+        searches.note(responses, &stored, filing.place);
     }
     match stored.times().is_stale_on_arrival() {
         true => shared.uncacheable.remember(filing.place, now),
@@ -233,7 +233,7 @@ fn store(
 /// be is kept in its own place, unless a later one lies there already.
 fn joined(filing: &Filing, part: &StoredResponse) -> Option<Arc<StoredResponse>> {
     let shared = &filing.core.shared;
-    let joined = parts::joined(shared, part, filing.place, &filing.request)?;
+    let joined = join::joined(shared, part, filing.place, &filing.request)?;
     if joined.body_length() > filing.core.route.body_limit {
         return None;
     }

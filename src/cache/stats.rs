@@ -52,7 +52,10 @@ pub(crate) enum Counted {
     Stored,
     Invalidation,
     Refresh,
-    #[cfg_attr(not(feature = "compress"), allow(dead_code))]
+    #[cfg_attr(
+        not(feature = "compress"),
+        allow(dead_code, reason = "nothing is encoded")
+    )]
     Encoding,
 }
 

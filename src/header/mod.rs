@@ -17,6 +17,7 @@
 //! | [`date`] | `Date`, `Expires`, `Last-Modified`, … | RFC 9110 §5.6.7 |
 //! | [`entity_tag`] | `ETag`, `If-Match`, `If-None-Match` | RFC 9110 §8.8.3 |
 //! | [`list`] | comma-separated lists | RFC 9110 §5.6.1 |
+//! | [`no_vary_search`] | `No-Vary-Search` | draft-ietf-httpbis-no-vary-search |
 //! | [`rate_limit`] | `RateLimit`, `RateLimit-Policy`: written only | draft-ietf-httpapi-ratelimit-headers |
 //! | [`structured`] | structured dictionaries and lists | RFC 9651 |
 
@@ -93,6 +94,7 @@ mod tests {
             cache_control::CacheControl::parse([&value]);
             targeted::parse([&value]);
             structured::parse_list([&value]);
+            no_vary_search::NoVarySearch::parse([&value]);
             date::parse(value.as_bytes(), 0);
             entity_tag::EntityTag::parse(value.as_bytes());
             entity_tag::listed([&value]).for_each(drop);

@@ -20,36 +20,10 @@ use super::core::{Charge, Principal};
 use super::key::{peer, Head, Key, NoKey, Part, Whose};
 use super::route::{Limited, Route};
 use super::rule::{answered, Asking};
-use super::shadow::Later;
 use super::stats::Counted;
 use super::take;
-use crate::header::rate_limit::Told;
+use super::taken::{Passes, Taken};
 use crate::policy::bucket::Decision;
-
-/// What one limit took, or did not.
-#[derive(Debug)]
-pub(super) struct Taken {
-    /// Which of the route's limits.
-    pub(super) limit: usize,
-    pub(super) principal: Principal,
-    pub(super) cost: u64,
-    pub(super) decision: Decision,
-    /// Redis has not charged it.
-    pub(super) alone: bool,
-    /// A limit in shadow has not decided yet.
-    pub(super) later: Option<Later>,
-}
-
-/// What is kept of a request that passes, for its answer.
-pub(super) enum Passes {
-    /// No limit saw it.
-    Unseen,
-    /// The only limit of the route did, for good, and this is all that is told of it.
-    Told(&'static Told),
-    /// The same, where what is told has to be written.
-    Plainly(Decision),
-    With(Vec<Taken>),
-}
 
 /// What becomes of a request.
 pub(super) enum Admission {

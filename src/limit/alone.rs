@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::builder::Fallback;
 use super::core::{Charge, Core};
+use super::fallback::Fallback;
 use super::stats::Counted;
 use crate::policy::bucket::Decision;
 

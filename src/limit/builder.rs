@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::core::{Core, Settings};
+use super::fallback::Fallback;
 use super::limiter::Limiter;
 use crate::clock::Clock;
 use crate::error::ConfigError;
@@ -11,29 +12,6 @@ use crate::header::rate_limit::is_name;
 use crate::policy::bucket::{Quota, Terms};
 #[cfg(feature = "redis")]
 use crate::store::shared::buckets::SharedBuckets;
-
-/// What a limiter does while Redis does not answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fallback {
-    /// Goes on alone, with one `share`th of rate and capacity: the number of processes. It knows what it
-    /// admitted through Redis, so it does not begin with full buckets.
-    Local {
-        /// How many processes there are.
-        share: u32,
-    },
-    /// Admits everything.
-    Open,
-    /// Refuses everything (503).
-    Closed,
-}
-
-impl Default for Fallback {
-    /// Each process grants the whole quota.
-    fn default() -> Self {
-        Self::Local { share: 1 }
-    }
-}
 
 /// Settings of a [`Limiter`].
 #[derive(Clone, Debug)]

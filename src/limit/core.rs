@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use super::builder::Fallback;
+use super::fallback::Fallback;
 use super::key::Key;
 use super::owed::Owed;
 use super::stats::{Counted, Counters, LimitStats};

@@ -18,9 +18,10 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::admit::{Admission, Asked, Passes};
+use super::admit::{Admission, Asked};
 use super::body::ResponseBody;
 use super::route::Route;
+use super::taken::Passes;
 use super::tell::Telling;
 
 pin_project! {

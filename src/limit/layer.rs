@@ -11,12 +11,13 @@ use http::{request, response, Response};
 use tower_layer::Layer;
 
 use super::answer::Refusal;
-use super::builder::Fallback;
+use super::fallback::Fallback;
 use super::key::{AsyncKeyFn, Part};
 use super::list::List;
-use super::route::{Answers, Route, Test};
+use super::route::Route;
 use super::rule::{Missing, Rule, Source};
 use super::service::Limit;
+use super::template::{Answers, Test};
 use crate::clock::Clock;
 use crate::error::{ConfigError, KeyError};
 use crate::header::rate_limit::Profile;

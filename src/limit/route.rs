@@ -1,36 +1,16 @@
-//! What a layer and its services share: the limits, and how answers tell of them.
+//! What a layer and its services share: the limits, looked through for contradictions.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{request, Response};
-
-use super::answer::Refusal;
 use super::key::Part;
 use super::limiter::Limiter;
 use super::rule::Rule;
-use super::tell::Template;
-use crate::clock::Clock;
+use super::template::{Answers, Template};
 use crate::error::ConfigError;
 use crate::header::rate_limit::{Fields, Profile};
 
-pub(super) type Test = Arc<dyn Fn(&request::Parts) -> bool + Send + Sync>;
-pub(super) type Responder = Arc<dyn Fn(&Refusal) -> Response<Bytes> + Send + Sync>;
-
 /// Limits of one layer; more are a mistake.
 const MOST: usize = 16;
-
-/// How answers tell of limits, and who is not asked.
-#[derive(Clone, Default)]
-pub(super) struct Answers {
-    pub(super) skip: Vec<Test>,
-    pub(super) profile: Profile,
-    pub(super) tell_all: bool,
-    pub(super) expose: bool,
-    pub(super) verdicts: bool,
-    pub(super) respond: Option<Responder>,
-    pub(super) clock: Clock,
-}
 
 /// The configuration of one service.
 pub(super) struct Route {

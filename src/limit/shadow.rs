@@ -5,15 +5,12 @@ use std::sync::atomic::AtomicBool;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::admit::Taken;
 use super::core::Core;
 use super::route::Route;
 use super::stats::Counted;
 use super::take;
+use super::taken::Taken;
 use crate::policy::bucket::Decision;
-
-/// What Redis will have said: the decision, and whether it was made without it.
-pub(super) type Later = oneshot::Receiver<(Decision, bool)>;
 
 impl Route {
     /// Asks the limits in shadow, once the others have decided. Those in Redis answer later.

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use super::builder::Fallback;
 use super::core::{Charge, Core, Principal, Shared};
+use super::fallback::Fallback;
 use super::owed::blocked;
 use crate::policy::bucket::{Decision, Quota};
 use crate::store::shared::buckets::{self as shared, Taken, Unavailable};

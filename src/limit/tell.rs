@@ -1,20 +1,16 @@
 //! What answers and handlers are told, and what answers change.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{
-    HeaderMap, HeaderValue, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, RETRY_AFTER,
-};
+use http::header::{HeaderMap, HeaderValue, ACCESS_CONTROL_EXPOSE_HEADERS, RETRY_AFTER};
 use http::{Extensions, Response, StatusCode};
 use tokio::runtime::Handle;
 
-use super::admit::{Passes, Taken};
-use super::answer::{number, standing, Refusal, PROBLEM};
-use super::route::{Answers, Limited, Route};
-use super::shadow::Later;
-use crate::header::rate_limit::{lasting, Fields, Standing, Told, RATELIMIT};
+use super::answer::{number, standing, Refusal};
+use super::route::{Limited, Route};
+use super::taken::{Later, Passes, Taken};
+use crate::header::rate_limit::{Fields, Told};
 use crate::policy::bucket::Decision;
 
 /// What the limits of a layer said of a request, for handlers and for layers further out
@@ -26,37 +22,6 @@ pub struct Verdict {
     pub policies: Vec<(Arc<str>, Decision)>,
     /// Why it is refused, if it is.
     pub refusal: Option<Refusal>,
-}
-
-/// A refusal by one limit alone, but for the time to wait.
-pub(super) struct Template {
-    headers: HeaderMap,
-    body: Bytes,
-}
-
-impl Template {
-    /// `None` where answers are not always the same.
-    pub(super) fn new(answers: &Answers, name: &Arc<str>, fields: &Fields) -> Option<Self> {
-        if answers.respond.is_some() || answers.expose || answers.verdicts {
-            return None;
-        }
-        let violated = vec![Arc::clone(name)];
-        let wait = Duration::ZERO;
-        let refusal = Refusal::QuotaExceeded { violated, wait };
-        let mut headers = HeaderMap::with_capacity(4);
-        headers.insert(RETRY_AFTER, number(1));
-        if let Some(value) = fields.ratelimit(Standing { left: 0, reset: 1 }) {
-            headers.insert(RATELIMIT, value);
-        }
-        headers.insert(CONTENT_TYPE, PROBLEM);
-        fields.append_policy(&mut headers);
-        let body = refusal.body();
-        let lasting = std::str::from_utf8(&body).ok().and_then(lasting::text);
-        Some(Self {
-            headers,
-            body: lasting.map_or(body, |text| Bytes::from_static(text.as_bytes())),
-        })
-    }
 }
 
 /// What is to be done with the answer of a request that passed.

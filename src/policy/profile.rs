@@ -29,7 +29,8 @@ pub(crate) enum Audience {
 /// | `no-store` or `private`, and a valid `CDN-Cache-Control` without | not stored | `CDN-Cache-Control` rules (RFC 9213 §2.2) |
 /// | stale, when the service fails | where the response or the route says so | the same, and for a day where neither speaks, the response was fresh once and is no 5xx |
 /// | `max-stale` of a request | within the windows for stale answers | the same, those of the line above included |
-/// | a 304 (§3.2) | replaces fields but `Content-Length`, `Content-Encoding`, `Content-Range`, `ETag` | replaces `Content-Encoding` and `Content-Range` too |
+/// | a stale response with `ETag` and `Last-Modified` | is asked about by its tag | by both (§4.3.1) |
+/// | a 304 (§3.2) | replaces fields but `ETag`, `Vary` and those of the content: `Accept-Ranges`, digests, all `Content-`s except `Content-Location` and the security policies | replaces fields but `ETag`, `Vary` and `Content-Length` |
 /// | an `ETag` that is no entity tag | asks nothing | asks as it is |
 /// | 200 to `HEAD`, and a stored answer to `GET` | changes nothing | freshens it where it is about the same content, else removes it (§4.3.5) |
 /// | an answer with `no-store` or `private`, where another one is stored | leaves it | removes it from memory |

@@ -1,4 +1,4 @@
-//! The settings of a handle.
+//! The setters of a handle.
 
 use std::fmt;
 use std::sync::atomic::AtomicUsize;
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::address::Address;
 use super::handle::Redis;
+use super::settings::Settings;
 use super::tls::Certificates;
 use crate::clock::Clock;
 use crate::error::ConfigError;
@@ -22,20 +23,6 @@ pub struct RedisBuilder {
     prefix: String,
     certificates: Certificates,
     clock: Clock,
-}
-
-/// The settings, checked.
-pub(crate) struct Settings {
-    pub(crate) address: Address,
-    pub(crate) deadline: Duration,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) connections: usize,
-    pub(crate) in_flight: usize,
-    pub(crate) prefix: String,
-    pub(crate) certificates: Certificates,
-    pub(crate) clock: Clock,
-    /// The place of the Sentinel that answered last: it is asked first.
-    pub(crate) sentinel: AtomicUsize,
 }
 
 /// A URL that may hold a password.

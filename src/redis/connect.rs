@@ -15,9 +15,9 @@ use tokio::sync::Notify;
 
 use super::address::{Host, Login, Place};
 use super::breaker::Breaker;
-use super::builder::Settings;
 use super::call::{Failure, Meaning, Request};
 use super::nodes::{Node, Server, Set};
+use super::settings::Settings;
 
 /// The channel in front of each connection holds so many calls.
 const BUFFER: usize = 512;

@@ -10,10 +10,11 @@ use redis::Value;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::builder::{RedisBuilder, Settings};
+use super::builder::RedisBuilder;
 use super::call::{Fresh, Meaning, NoAnswer, Request, Script};
 use super::health::RedisHealth;
 use super::listen::{Event, Subscription};
+use super::settings::Settings;
 use super::shared::{Importance, Shared};
 use super::supervisor::Hook;
 use crate::error::ConfigError;

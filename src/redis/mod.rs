@@ -47,6 +47,7 @@ mod handle;
 mod health;
 mod listen;
 mod nodes;
+mod settings;
 mod shared;
 mod supervisor;
 mod tls;

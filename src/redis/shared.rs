@@ -11,11 +11,11 @@ use tokio::sync::{watch, Semaphore};
 use tokio::task::AbortHandle;
 
 use super::breaker::WriteBreaker;
-use super::builder::Settings;
 use super::call::{Failure, Meaning, NoAnswer, Request};
 use super::health::Counters;
 use super::listen::Subscription;
 use super::nodes::{Nodes, Set};
+use super::settings::Settings;
 use super::supervisor::{self, Hook};
 
 /// The state of one handle.

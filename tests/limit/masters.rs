@@ -1,4 +1,4 @@
-//! G11: the server of a bucket is replaced while everybody asks.
+//! The server of a bucket is replaced while everybody asks.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Four processes and one bucket: with clocks that nobody should go by (G6), and without their Redis (G10).
+//! Four processes and one bucket: with clocks that nobody should go by, and without their Redis.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;

@@ -86,3 +86,26 @@ async fn what_another_route_has_stored_answers_no_other_query() {
     let after = send(&heeds, &origin, get("/a?id=7&u=1", &[])).await;
     assert_eq!(after.text(), "call 3");
 }
+
+/// What it takes to compare queries grows with the field, which is an origin's to write.
+#[tokio::test]
+async fn a_field_that_is_too_long_says_nothing_in_however_many_lines_it_comes() {
+    for (length, expected) in [(900, "call 1"), (1100, "call 2")] {
+        let more = format!("x=\"{}\"", "a".repeat(length));
+        let said = "params=(\"u\")".to_owned();
+        for lines in [vec![format!("{said}, {more}")], vec![said, more]] {
+            let (cache, _) = cache();
+            let layer = cache.layer().no_vary_search();
+            let mut fields = vec![("cache-control", "max-age=60")];
+            fields.extend(
+                lines
+                    .into_iter()
+                    .map(|line| ("no-vary-search", &*line.leak())),
+            );
+            let origin = Origin::with_fields(fields.leak());
+            send(&layer, &origin, get("/a?id=7", &[])).await;
+            let answer = send(&layer, &origin, get("/a?id=7&u=1", &[])).await;
+            assert_eq!(answer.text(), expected, "{length}");
+        }
+    }
+}

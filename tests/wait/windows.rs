@@ -1,4 +1,4 @@
-//! G9: an upstream that counts in windows, of which nobody knows where they begin.
+//! An upstream that counts in windows, of which nobody knows where they begin.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;

@@ -55,6 +55,14 @@ impl Wake for Woken {
     }
 }
 
+fn narrow<'a>(
+    taken: &'a mut Vec<u8>,
+    room: &'a AtomicUsize,
+    interim: &Interim,
+) -> Informing<Narrow<'a>> {
+    Informing::new(Narrow { taken, room }, interim.clone())
+}
+
 /// Hints come from the origin, for the request that is being answered.
 fn hint(interim: &Interim) {
     let sender = interim.sender();
@@ -66,13 +74,7 @@ fn an_answer_that_was_begun_is_written_to_its_end_first() {
     let cx = &mut Context::from_waker(Waker::noop());
     let (mut taken, room) = (Vec::new(), AtomicUsize::new(3));
     let interim = Interim::default();
-    let mut connection = Informing::new(
-        Narrow {
-            taken: &mut taken,
-            room: &room,
-        },
-        interim.clone(),
-    );
+    let mut connection = narrow(&mut taken, &room, &interim);
     let mut connection = Pin::new(&mut connection);
     assert!(matches!(
         connection.as_mut().poll_write(cx, b"answer"),
@@ -95,13 +97,7 @@ fn hints_that_were_begun_are_written_to_their_end_before_the_answer() {
     let cx = &mut Context::from_waker(Waker::noop());
     let (mut taken, room) = (Vec::new(), AtomicUsize::new(5));
     let interim = Interim::default();
-    let mut connection = Informing::new(
-        Narrow {
-            taken: &mut taken,
-            room: &room,
-        },
-        interim.clone(),
-    );
+    let mut connection = narrow(&mut taken, &room, &interim);
     let mut connection = Pin::new(&mut connection);
     hint(&interim);
     assert!(pin!(interim.before(pending::<()>())).poll(cx).is_pending());
@@ -119,13 +115,7 @@ fn the_answer_is_not_given_to_hyper_before_its_hints_are_written() {
     let cx = &mut Context::from_waker(&waker);
     let (mut taken, room) = (Vec::new(), AtomicUsize::new(5));
     let interim = Interim::default();
-    let mut connection = Informing::new(
-        Narrow {
-            taken: &mut taken,
-            room: &room,
-        },
-        interim.clone(),
-    );
+    let mut connection = narrow(&mut taken, &room, &interim);
     let mut connection = Pin::new(&mut connection);
     hint(&interim);
     let mut answer = pin!(interim.before(ready(200)));
@@ -165,13 +155,7 @@ fn hints_that_nobody_reads_are_bounded() {
     let cx = &mut Context::from_waker(Waker::noop());
     let (mut taken, room) = (Vec::new(), AtomicUsize::new(0));
     let interim = Interim::default();
-    let mut connection = Informing::new(
-        Narrow {
-            taken: &mut taken,
-            room: &room,
-        },
-        interim.clone(),
-    );
+    let mut connection = narrow(&mut taken, &room, &interim);
     let mut connection = Pin::new(&mut connection);
     let mut answer = pin!(interim.before(pending::<()>()));
     let mut turn = || {
@@ -195,13 +179,7 @@ fn hints_for_a_request_that_was_answered_are_nobodys() {
     let cx = &mut Context::from_waker(Waker::noop());
     let (mut taken, room) = (Vec::new(), AtomicUsize::new(100));
     let interim = Interim::default();
-    let mut connection = Informing::new(
-        Narrow {
-            taken: &mut taken,
-            room: &room,
-        },
-        interim.clone(),
-    );
+    let mut connection = narrow(&mut taken, &room, &interim);
     let late = interim.sender();
     assert!(pin!(interim.before(ready(()))).poll(cx).is_ready());
     late.send(StatusCode::EARLY_HINTS, &HeaderMap::new());

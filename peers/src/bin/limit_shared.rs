@@ -1,4 +1,4 @@
-//! What does a decision through Redis cost, over a raw `GET`? (RATE-LIMIT goals G3, G4, G5 and G7.)
+//! What does a decision through Redis cost, over a raw `GET`?
 //!
 //! Both ask one server over one connection, in turns; the ratio of their rates is taken round by round, and its
 //! median printed.

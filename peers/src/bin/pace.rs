@@ -1,4 +1,4 @@
-//! What do critical calls wait while background work takes all that is left, in four processes? (RATE-LIMIT goal G8.)
+//! What do critical calls wait while background work takes all that is left, in four processes?
 //!
 //! Each process has a handle and a pacer of its own; all share one quota of 200 per second, 40 at once, in one Redis.
 //!

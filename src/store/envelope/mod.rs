@@ -66,7 +66,10 @@ pub(crate) struct Envelope {
 impl Envelope {
     /// The bytes to store at `place`, which a seal is bound to. `None` for what no envelope holds: a
     /// response of 4 GiB, or no randomness to seal with.
-    #[cfg_attr(not(feature = "encryption"), allow(unused_variables))]
+    #[cfg_attr(
+        not(feature = "encryption"),
+        allow(unused_variables, reason = "a seal alone is bound to the place")
+    )]
     pub(crate) fn wrap(&self, place: &[u8], stored: &StoredResponse) -> Option<Vec<u8>> {
         #[cfg(feature = "encryption")]
         if let Some(sealing) = &self.sealing {
@@ -82,7 +85,10 @@ impl Envelope {
     }
 
     /// The response for `key` in what was found at `place`.
-    #[cfg_attr(not(feature = "encryption"), allow(unused_variables))]
+    #[cfg_attr(
+        not(feature = "encryption"),
+        allow(unused_variables, reason = "a seal alone is bound to the place")
+    )]
     pub(crate) fn open(
         &self,
         place: &[u8],

@@ -17,3 +17,8 @@ mod scripts;
 mod server;
 mod tests;
 mod world;
+
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_millis(450);
+const GRACE: Duration = Duration::from_millis(1500);

@@ -8,7 +8,7 @@ use super::super::health::Bounds;
 use super::super::protocol::Mirror;
 use super::super::view::View;
 use super::server::Entry;
-use super::world::{GRACE, LIMIT};
+use super::{GRACE, LIMIT};
 use crate::clock::Elapsed;
 
 /// Rules of whoever uses the protocol that a test may undo.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::{Strength, Validity};
 use super::server::Entry;
-use super::world::{GRACE, LIMIT};
+use super::{GRACE, LIMIT};
 use crate::policy::tag::TagHash;
 
 /// One invalidation, as its caller saw it.

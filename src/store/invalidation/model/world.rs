@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::time::Duration;
 
 use super::super::correction::{Correction, Undone};
 use super::super::journal::Ticket;
@@ -15,8 +14,6 @@ use super::oracle::Oracle;
 use super::server::{Entry, Server, ServerRule};
 use crate::policy::tag::TagHash;
 
-pub(super) const LIMIT: Duration = Duration::from_millis(450);
-pub(super) const GRACE: Duration = Duration::from_millis(1500);
 pub(super) const START: u64 = 10_000_000_000_000;
 pub(super) const MS: u64 = 1_000;
 const KEYS: u64 = 10;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use quick_cache::sync::Cache;
 use tokio::time::Instant;
 
-use super::handle::Key;
 use super::policy::{Answer, Ask};
+use super::shards::Key;
 
 /// So many buckets are remembered.
 const MOST: usize = 16_384;

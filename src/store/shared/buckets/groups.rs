@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::denied::duration;
-use super::handle::{Inner, Key};
+use super::handle::Inner;
 use super::policy::Ask;
 use super::scripts;
+use super::shards::Key;
 use super::{Charge, Taken, Unavailable};
 use crate::store::shared::Budget;
 

@@ -15,12 +15,10 @@ use super::policy::{Answer, Ask, Leasing};
 use super::prepaid::{Prepaid, Turn};
 use super::pump::{Leading, Pump, Waiting};
 use super::scripts::{self, Adjustment, Run};
+use super::shards::Key;
 use super::{groups, Change, Charge, Policy, Taken, Unavailable};
 use crate::redis::Redis;
 use crate::store::shared::keys::in_braces;
-
-/// The name of a bucket in Redis.
-pub(super) type Key = Arc<[u8]>;
 
 /// The buckets behind one Redis handle. A clone asks for the same ones, in the same lines.
 #[derive(Clone)]

@@ -18,10 +18,9 @@ use std::collections::VecDeque;
 
 use tokio::sync::oneshot;
 
-use super::handle::Key;
 use super::policy::{Answer, Ask, Leasing};
 use super::scripts::Run;
-use super::shards::Shards;
+use super::shards::{Key, Shards};
 use super::Unavailable;
 
 /// So many wait for one bucket; who comes then is refused.

@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::handle::Key;
 use super::policy::{Answer, Ask, Leasing};
-use super::shards::Shards;
+use super::shards::{Key, Shards};
 
 /// So many buckets may be leased from; of any other each request asks Redis.
 const MOST: usize = 16_384 / 16;

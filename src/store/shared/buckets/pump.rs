@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::handle::{refund, Inner, Key};
+use super::handle::{refund, Inner};
 use super::lines::{Answered, Batch, Waiter};
 use super::policy::{Answer, Ask};
 use super::scripts;
+use super::shards::Key;
 use super::Unavailable;
 
 /// Whoever is first in line, and makes a call. Dropped, also halfway, it ends the line if nobody else came.

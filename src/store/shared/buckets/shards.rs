@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::handle::Key;
+/// The name of a bucket in Redis.
+pub(super) type Key = Arc<[u8]>;
 
 const SHARDS: usize = 16;
 

@@ -88,7 +88,7 @@ fn what_is_not_spent_goes_back_and_a_bucket_nobody_asks_for_is_forgotten() {
     assert!(prepaid.wanted(&key, 1, &lease, now + 3 * TURN).is_new);
 }
 
-/// G7: each process makes itself hold as much as it may, then all idle until the bucket is full, and then all
+/// Each process makes itself hold as much as it may, then all idle until the bucket is full, and then all
 /// spend what they hold and what the bucket holds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_burst_of_all_who_hold_leases_exceeds_a_window_by_no_more_than_they_hold_and_capped_by_nothing(

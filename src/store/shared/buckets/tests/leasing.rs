@@ -1,4 +1,4 @@
-//! G7: processes that take tokens in advance, in a time that does not pass by itself: what they exceed, what they call
+//! Processes that take tokens in advance, in a time that does not pass by itself: what they exceed, what they call
 //! and what they lose.
 
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use super::{steps, Dice, Duration, SECOND};
 use crate::policy::bucket::{Bucket, Quota, Terms};
-use crate::store::shared::buckets::handle::Key;
 use crate::store::shared::buckets::policy::Leasing;
 use crate::store::shared::buckets::prepaid::{Prepaid, Turn};
+use crate::store::shared::buckets::shards::Key;
 use crate::store::shared::buckets::Policy;
 
 const NODES: u32 = 4;

@@ -44,7 +44,7 @@ async fn load(buckets: &SharedBuckets, lasts: Duration) -> (Duration, u64) {
     (slowest, unanswered)
 }
 
-/// G10. What a decision takes is told by a clock that moves only when nobody has anything to do, so that a busy
+/// What a decision takes is told by a clock that moves only when nobody has anything to do, so that a busy
 /// machine does not count.
 #[tokio::test]
 async fn a_frozen_server_costs_a_deadline_and_then_nothing_and_limits_again_once_it_answers() {

@@ -275,7 +275,6 @@ async fn a_refusal_that_is_known_is_not_asked_again_until_it_may_have_changed() 
     assert!(began.elapsed() > SECOND * 8 / 10, "{:?}", began.elapsed());
 }
 
-/// G4.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_number_of_refusals_changes_no_bucket() {
     let server = Server::start();

@@ -1,4 +1,4 @@
-//! G9: four processes and an upstream that counts in windows, by a clock that moves as fast as it is told.
+//! Four processes and an upstream that counts in windows, by a clock that moves as fast as it is told.
 
 use redis::Pipeline;
 
