@@ -23,12 +23,6 @@
 //!   initial level, may pass once more. So a server for limits should not evict (`noeviction`), or only what
 //!   ends soonest (`volatile-ttl`).
 
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "the limiter does not use all of it yet"
-)]
-
 #[cfg(not(feature = "redis"))]
 mod absent;
 mod calls;
