@@ -132,7 +132,8 @@ impl Core {
         let shared = settings.shared.map(|buckets| {
             here = match fallback {
                 Fallback::Local { share } => {
-                    let initial = initial / u64::from(share.max(1));
+                    // At least one token, as of the capacity, unless it was to be none.
+                    let initial = (initial / u64::from(share.max(1))).max(initial.min(1));
                     (quota.share(share), settings.max_keys, initial)
                 }
                 Fallback::Open | Fallback::Closed => (quota, 1, initial),
