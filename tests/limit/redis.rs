@@ -634,6 +634,7 @@ async fn new_keys_begin_with_their_initial_level_here_and_in_redis() {
     let builder = || Limiter::builder(quota).initial_level(0);
     let there = builder().name("fills").redis(redis).build().unwrap();
     for limiter in [builder().build().unwrap(), there] {
+        assert!(!limiter.peek("ada", 2).await.is_admitted());
         let Decision::Refused { wait } = limiter.take("ada", 2).await else {
             panic!("it begins empty");
         };
