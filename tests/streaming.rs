@@ -255,6 +255,27 @@ async fn trailers_reach_the_client_and_their_response_is_not_stored() {
     }
 }
 
+/// RFC 9110 §6.6.2. Announced ones are waited for, though the content be there.
+#[tokio::test]
+async fn announced_trailers_that_come_late_are_not_lost_to_the_next_client() {
+    for length in Length::of("ab") {
+        let (cache, _clock) = cache();
+        let layer = cache.layer().profile(larder::Profile::Rfc9111).ttl(MINUTE);
+        let origin = Origin::new(move |_| {
+            let mut response = length.answer([Step::Data("ab"), Step::Yield, Step::Trailers]);
+            let announced = "x-checksum".parse().unwrap();
+            response.headers_mut().insert("trailer", announced);
+            response
+        });
+        for _ in 0..2 {
+            let reply = head(&layer, &origin, get("/", &[])).await;
+            let collected = reply.into_body().collect().await.unwrap();
+            assert_eq!(collected.trailers().unwrap()["x-checksum"], "1");
+        }
+        assert_eq!(cache.stats().entries, 0, "{length:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_event_stream_is_answered_at_once_and_never_copied() {
     let streams: [&[(&str, &str)]; 4] = [

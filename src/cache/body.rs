@@ -265,6 +265,8 @@ struct Copy {
     length: u64,
     declared: Option<u64>,
     limit: u64,
+    /// Whether what comes behind the content is to be waited for.
+    trailers: bool,
     publication: Publication,
 }
 
@@ -276,6 +278,7 @@ impl<B: Body> Fill<B> {
             length: 0,
             declared,
             limit: publication.body_limit(),
+            trailers: publication.announces_trailers(),
             publication,
         };
         let mut fill = Self {
@@ -335,8 +338,8 @@ impl<B: Body> Fill<B> {
             match body.as_mut().poll_frame(cx) {
                 Poll::Pending => {
                     self.body = Some(body);
-                    let complete = self.copy.as_ref().is_some_and(Copy::is_complete);
-                    if complete && pulled.is_ready() {
+                    let is_all = |copy: &Copy| copy.is_complete() && !copy.trailers;
+                    if self.copy.as_ref().is_some_and(is_all) && pulled.is_ready() {
                         self.publish();
                     }
                     return pulled;

@@ -224,7 +224,7 @@ impl Call {
             return;
         }
         if let Some(older) = self.stored_for(&filing.request) {
-            let is_it = |other: &StoredResponse| std::ptr::eq(other, &*older);
+            let is_it = |other: &StoredResponse| other.is_same_as(&older);
             self.core.shared.responses.remove(filing.place, is_it);
         }
     }

@@ -45,7 +45,7 @@ impl Call {
                 .keep_as_said(&stored, said, filing, tags_complete, request_time)
                 .is_ok();
         if !is_kept {
-            let is_it = |other: &StoredResponse| std::ptr::eq(other, &*stored);
+            let is_it = |other: &StoredResponse| other.is_same_as(&stored);
             self.core.shared.responses.remove(place, is_it);
         }
     }

@@ -2,16 +2,17 @@
 //!
 //! The latest part lies beside the whole, under a key of its own, so that nobody who wants the whole
 //! ever meets it. A part that touches the one that lies there already is put together with it, where both
-//! have the same strong entity tag, and when nothing is missing any more they are the whole (§3.4).
+//! have the same strong entity tag and the newer one lacks no field and no tag of the older, and when nothing
+//! is missing any more they are the whole (§3.4).
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{request, Method, StatusCode};
 
 use super::answer::Hit;
 use super::core::{Core, Shared};
 use super::lookup::{look_up, Lookup, Missing, Plan};
-use super::selected::{Conditions, Less};
+use super::selected::{remove_digests, Conditions, Less};
 use crate::header::entity_tag::EntityTag;
 use crate::policy::decision::{ttl_parameter, Decision};
 use crate::policy::key;
@@ -93,8 +94,11 @@ pub(crate) fn joined(
     let Found::Response(older) = shared.responses.find(place, newer.key(), &request) else {
         return None;
     };
+    let mut headers = interned::all_lines(newer);
     let is_same_content = older.vary() == newer.vary()
         && have_one_strong_tag(&older, newer)
+        && says_all_of(&headers, &interned::all_lines(&older))
+        && is_reached_by_all_of(newer, &older)
         && shared.validity(&older) == Validity::Valid;
     let ((old, old_body), (new, new_body)) = (whole_part(&older)?, whole_part(newer)?);
     let part = old.joined(new).filter(|_| is_same_content)?;
@@ -105,7 +109,7 @@ pub(crate) fn joined(
     let [before, behind] = old.around(new);
     let body = [piece(before)?, new_body, piece(behind)?];
     let length: usize = body.iter().map(Bytes::len).sum();
-    let mut headers = interned::all_lines(newer);
+    remove_digests(&mut headers);
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     let (key, status) = if part.is_all() {
         headers.remove(header::CONTENT_RANGE);
@@ -136,6 +140,18 @@ fn whole_part(stored: &StoredResponse) -> Option<(Part, Bytes)> {
     let part = Part::read(stored.field(&header::CONTENT_RANGE)?)?;
     part.is_of(stored.body_length())
         .then(|| (part, stored.body()))
+}
+
+/// Whether the fields of the newer one are all that there is to say of both: an answer to `If-Range` may leave
+/// out what its client knows (RFC 9110 §15.3.7), and a whole has it.
+fn says_all_of(newer: &HeaderMap, older: &HeaderMap) -> bool {
+    let is_said = |name: &HeaderName| *name == header::CONTENT_LENGTH || newer.contains_key(name);
+    older.keys().all(is_said)
+}
+
+/// Whether whoever purges the older one reaches the newer one too.
+fn is_reached_by_all_of(newer: &StoredResponse, older: &StoredResponse) -> bool {
+    older.tags().iter().all(|tag| newer.tags().contains(tag))
 }
 
 fn have_one_strong_tag(one: &StoredResponse, other: &StoredResponse) -> bool {

@@ -17,6 +17,7 @@ use crate::policy::decision::Reason;
 use crate::policy::groups;
 use crate::policy::key;
 use crate::policy::profile::Profile;
+use crate::policy::request::RequestFields;
 use crate::policy::stored::{selecting_fields, Common, Fence, Head, StoredResponse};
 use crate::policy::storing::is_stored;
 use crate::policy::storing::Terms;
@@ -24,7 +25,7 @@ use crate::policy::tag::{self, TagHash};
 use crate::policy::validation::Asked;
 use crate::store::interned;
 use crate::store::invalidation::Validity;
-use crate::store::near::{Insertion, Worth};
+use crate::store::near::{Found, Insertion, Worth};
 use crate::store::shared::Lease;
 
 /// Everything about a call that its response is stored with, taken before the call.
@@ -149,6 +150,12 @@ impl Publication {
         self.filing.core.route.body_limit
     }
 
+    /// Whether the end of the content may not be the end of the body (RFC 9110 §6.6.2).
+    pub(crate) fn announces_trailers(&self) -> bool {
+        let mut lines = self.head.lines.iter();
+        lines.any(|(name, _)| *name == header::TRAILER)
+    }
+
     pub(crate) fn pump_offer(&self) -> Option<PumpOffer> {
         self.leader.as_ref().map(Leader::pump_offer)
     }
@@ -223,7 +230,7 @@ fn store(
 }
 
 /// What is kept of a part beside the one that is there: both of them, if they touch. The whole that they may
-/// be is kept in its own place.
+/// be is kept in its own place, unless a later one lies there already.
 fn joined(filing: &Filing, part: &StoredResponse) -> Option<Arc<StoredResponse>> {
     let shared = &filing.core.shared;
     let joined = parts::joined(shared, part, filing.place, &filing.request)?;
@@ -235,7 +242,12 @@ fn joined(filing: &Filing, part: &StoredResponse) -> Option<Arc<StoredResponse>>
         return Some(joined);
     }
     let place = shared.responses.place(joined.key());
-    let _ = keep(filing, place, &joined);
+    let request = RequestFields::read(&filing.request);
+    let there = shared.responses.find(place, joined.key(), &request);
+    let came = joined.times().response_time;
+    if !matches!(there, Found::Response(whole) if whole.times().response_time > came) {
+        let _ = keep(filing, place, &joined);
+    }
     None
 }
 

@@ -93,7 +93,10 @@ pub(crate) fn find(
     let said = rule_of(&stored)?;
     let (its_path, its_query) = key::split_query(stored.key())?;
     let means_the_same = its_path == path && canonical(&said, its_query) == canonical(&said, query);
-    if !means_the_same {
+    // A route that does not heed the field stores what no purge by another query reaches.
+    let reaching = tag::of_searches(stored.key());
+    let is_reached = reaching.iter().all(|tag| stored.tags().contains(tag));
+    if !means_the_same || !is_reached {
         return None;
     }
     let decision = Decision::Hit {

@@ -209,7 +209,7 @@ fn cut<B: Body>(parts: &[Range<u64>], content: &Bytes, headers: &mut HeaderMap) 
 }
 
 /// Digests of all that is sent; what is sent is another thing now.
-fn remove_digests(headers: &mut HeaderMap) {
+pub(crate) fn remove_digests(headers: &mut HeaderMap) {
     for name in [CONTENT_DIGEST, CONTENT_MD5] {
         headers.remove(name);
     }

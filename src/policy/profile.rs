@@ -32,7 +32,7 @@ pub(crate) enum Audience {
 /// | a 304 (§3.2) | replaces fields but `Content-Length`, `Content-Encoding`, `Content-Range`, `ETag` | replaces `Content-Encoding` and `Content-Range` too |
 /// | an `ETag` that is no entity tag | asks nothing | asks as it is |
 /// | 200 to `HEAD`, and a stored answer to `GET` | changes nothing | freshens it where it is about the same content, else removes it (§4.3.5) |
-/// | an answer with `no-store` or `private`, where another one is stored | leaves it | removes it |
+/// | an answer with `no-store` or `private`, where another one is stored | leaves it | removes it from memory |
 /// | 200 to `POST` whose `Content-Location` is its target, with an explicit lifetime | not stored | in memory: stored for `GET`, where nothing was invalidated meanwhile (RFC 9110 §9.3.3) |
 /// | `Cache-Groups`, `Cache-Group-Invalidation` (RFC 9875) | mean nothing | an answer to an unsafe method invalidates groups of its origin |
 /// | `No-Vary-Search` | means nothing, but where the route asks | a fresh response answers every query that it says means the same |

@@ -319,6 +319,16 @@ impl StoredResponse {
         })
     }
 
+    /// Whether the other is the same response, perhaps with other forms.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        self.address() == other.address()
+    }
+
+    /// Where its bytes lie: no other response that lives has this address.
+    pub(crate) fn address(&self) -> usize {
+        self.buffer.as_ptr() as usize
+    }
+
     /// The bytes this response keeps alive, its own bookkeeping included.
     pub(crate) fn weight(&self) -> u64 {
         let vary: usize = self
@@ -375,16 +385,6 @@ impl StoredResponse {
             forms: others.cloned().chain([form.clone()]).collect(),
             suits: self.suits.clone(),
         }
-    }
-
-    /// Whether the other is the same response, perhaps with other forms.
-    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
-        self.address() == other.address()
-    }
-
-    /// Where its bytes lie: no other response that lives has this address.
-    pub(crate) fn address(&self) -> usize {
-        self.buffer.as_ptr() as usize
     }
 
     fn weight_of_forms(&self) -> usize {

@@ -71,14 +71,23 @@ impl<'a> Asked<'a> {
     /// What a 304 with these fields confirms (RFC 9111 §4.3.3, §4.3.4).
     pub(crate) fn confirmed_by(self, not_modified: &HeaderMap) -> Confirms {
         let said = not_modified.get(header::ETAG);
-        let tag = |value: &'a HeaderValue| EntityTag::parse(value.as_bytes());
-        let said_tag = said.and_then(|value| EntityTag::parse(value.as_bytes()));
-        match (self.etag, said_tag) {
-            (Some(ours), Some(said)) => match tag(ours) {
-                Some(ours) if said.matches_weakly(ours) => Confirms::Stored,
-                _ => Confirms::Other,
-            },
-            _ => Confirms::Stored,
+        let Some((ours, said)) = self.etag.zip(said) else {
+            return Confirms::Stored;
+        };
+        let tags = (
+            EntityTag::parse(ours.as_bytes()),
+            EntityTag::parse(said.as_bytes()),
+        );
+        let is_ours = match tags {
+            (Some(ours), Some(said)) => said.matches_weakly(ours),
+            // Nothing is known of what it says.
+            (Some(_), None) => true,
+            // What is written in a form of its own is known again by its bytes alone.
+            (None, _) => said == ours,
+        };
+        match is_ours {
+            true => Confirms::Stored,
+            false => Confirms::Other,
         }
     }
 }

@@ -257,6 +257,7 @@ fn repeats(name: &HeaderName) -> bool {
         header::STRICT_TRANSPORT_SECURITY,
         header::ACCEPT_RANGES,
         header::SERVER,
+        header::VIA,
     ]
     .contains(name)
 }

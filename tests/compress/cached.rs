@@ -1,6 +1,8 @@
 //! Codings kept by the cache: made once, for all who want them, and gone with what they are of.
 
+use std::future::{poll_fn, Future};
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -569,4 +571,34 @@ async fn without_a_runtime_of_its_own_a_large_form_is_made_where_it_is_asked_for
     let answer = answer.join().unwrap().expect("nothing is waited for");
     is_text(&answer, "gzip", 1, LARGE);
     assert_eq!(StatusCode::OK, answer.status);
+}
+
+/// A coding that was made in between makes no other response of it (RFC 9111 §4.3.5, and `no-store`).
+#[tokio::test]
+async fn what_its_origin_takes_back_goes_with_the_forms_that_were_made_meanwhile() {
+    for method in ["GET", "HEAD"] {
+        let (cache, _) = cache();
+        let layer = cache.layer().profile(larder::Profile::Rfc9111);
+        let layer = layer.codings([Coding::Gzip]);
+        let (origin, gate) = Origin::gated(1, |call| {
+            let mut response = text(text_of(SMALL, call as u64));
+            let said = if call == 2 { "no-store" } else { "max-age=60" };
+            let fields = response.headers_mut();
+            fields.insert("content-type", "application/json".parse().unwrap());
+            fields.insert("etag", format!("\"{call}\"").parse().unwrap());
+            fields.insert("cache-control", said.parse().unwrap());
+            response
+        });
+        send(&layer, &origin, accepting("")).await;
+        let reload = request(method, "/", &[("cache-control", "no-cache")], "");
+        let mut reload = Box::pin(send(&layer, &origin, reload));
+        let begun = poll_fn(|cx| Poll::Ready(reload.as_mut().poll(cx).is_pending()));
+        assert!(begun.await);
+        let coded = send(&layer, &origin, accepting("gzip")).await;
+        assert_eq!(coded.field("content-encoding"), "gzip");
+        gate.add_permits(2);
+        reload.await;
+        let after = send(&layer, &origin, accepting("")).await;
+        assert!(after.body == text_of(SMALL, 3), "{method}");
+    }
 }

@@ -5,6 +5,7 @@
 
 mod credentials;
 mod layer;
+mod parts;
 mod posted;
 mod profiles;
 mod rows;

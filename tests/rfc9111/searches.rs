@@ -72,3 +72,17 @@ async fn no_user_gets_what_another_one_has() {
     let anna = send(&layer, &origin, get("/a?id=7&u=1", &[("x-user", "anna")])).await;
     assert_eq!(anna.text(), "call 1");
 }
+
+/// Where two routes store under one key, and one of them heeds nothing that a response says of queries.
+#[tokio::test]
+async fn what_another_route_has_stored_answers_no_other_query() {
+    let (cache, _) = cache();
+    let (heeds, does_not) = (cache.layer().no_vary_search(), cache.layer());
+    let origin = Origin::with_fields(SAYS);
+    send(&heeds, &origin, get("/a?id=7", &[])).await;
+    let reload = get("/a?id=7", &[("cache-control", "no-cache")]);
+    send(&does_not, &origin, reload).await;
+    drop(cache.invalidate_uri("/a?id=7&u=1"));
+    let after = send(&heeds, &origin, get("/a?id=7&u=1", &[])).await;
+    assert_eq!(after.text(), "call 3");
+}
