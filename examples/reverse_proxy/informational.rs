@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{ready, Context, Poll, Waker};
 
 use bytes::{Buf, BytesMut};
+use hyper::header::CONTENT_LENGTH;
 use hyper::{HeaderMap, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -42,6 +43,8 @@ impl Sender {
         }
         let mut headers = headers.clone();
         hop_by_hop::remove(&mut headers);
+        // It has no content (RFC 9110 §8.6): who believed this would take the next answer for it.
+        headers.remove(CONTENT_LENGTH);
         let reason = status.canonical_reason().unwrap_or_default();
         let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
         for (name, value) in &headers {

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
-use hyper::header::{HeaderMap, HeaderValue, UPGRADE, VIA};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{HeaderMap, HeaderValue, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE, VIA};
 use hyper::http::uri::{Authority, Parts, Scheme};
-use hyper::{Request, Response, StatusCode, Uri, Version};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -108,6 +108,7 @@ impl Asking {
         let received = request.version();
         append_via(request.headers_mut(), received);
         *request.version_mut() = Version::HTTP_11;
+        say_that_content_comes(&mut request);
         let uploading = request.body_mut().watch();
         if let Some(informed) = request.body_mut().take_informed() {
             hyper::ext::on_informational(&mut request, move |head| {
@@ -115,6 +116,17 @@ impl Asking {
             });
         }
         Ok((request, uploading))
+    }
+}
+
+/// With these methods, hyper would leave out content of which no length is said.
+fn say_that_content_comes(request: &mut Request<Upload>) {
+    let is_left_out = matches!(*request.method(), Method::GET | Method::HEAD)
+        && !request.body().is_end_stream()
+        && !request.headers().contains_key(CONTENT_LENGTH);
+    if is_left_out {
+        let chunked = HeaderValue::from_static("chunked");
+        request.headers_mut().insert(TRANSFER_ENCODING, chunked);
     }
 }
 

@@ -16,7 +16,7 @@ use super::owed::Owed;
 use super::stats::{Counted, Counters, LimitStats};
 use crate::clock::Clock;
 use crate::error::ConfigError;
-use crate::policy::bucket::{Bucket, Decision, Moment, Quota, Terms};
+use crate::policy::bucket::{Bucket, Decision, Moment, Quota, Said, Terms};
 use crate::store::near::Buckets;
 use crate::store::shared::buckets::{self as shared, Change, SharedBuckets};
 
@@ -132,7 +132,8 @@ impl Core {
         let shared = settings.shared.map(|buckets| {
             here = match fallback {
                 Fallback::Local { share } => {
-                    let initial = initial / u64::from(share.max(1));
+                    // At least one token, as of the capacity, unless it was to be none.
+                    let initial = (initial / u64::from(share.max(1))).max(initial.min(1));
                     (quota.share(share), settings.max_keys, initial)
                 }
                 Fallback::Open | Fallback::Closed => (quota, 1, initial),
@@ -216,6 +217,20 @@ impl Core {
             .near
             .update(principal.near, self.terms.forgotten(now), ask);
         // Two words until here: a decision takes three, and many tries must not carry them around.
+        self.terms.decision(said)
+    }
+
+    /// What [`take_here`](Self::take_here) would say to one who asks and takes later, if all others grant: a refusal
+    /// is one, from which on a new bucket fills.
+    pub(super) fn look_here(&self, principal: Principal, cost: u64) -> Decision {
+        let now = self.now();
+        let look = |bucket: Bucket| match bucket.ask(&self.terms, cost, now) {
+            (met, said @ Said::Refused { .. }) => (met, said),
+            (_, said) => (bucket, said),
+        };
+        let said = self
+            .near
+            .update(principal.near, self.terms.forgotten(now), look);
         self.terms.decision(said)
     }
 

@@ -113,7 +113,7 @@ pub(super) fn all_here(charges: &[Charge<'_>]) -> Vec<Decision> {
 }
 
 fn here_all(charges: &[Charge<'_>]) -> Vec<Decision> {
-    let look = |charge: &Charge<'_>| charge.core.peek_here(charge.principal, charge.cost);
+    let look = |charge: &Charge<'_>| charge.core.look_here(charge.principal, charge.cost);
     let mut decisions: Vec<_> = charges.iter().map(look).collect();
     if !decisions.iter().all(Decision::is_admitted) {
         return decisions;

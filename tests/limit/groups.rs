@@ -91,6 +91,33 @@ async fn one_bucket_named_twice_is_asked_for_the_sum() {
 }
 
 #[tokio::test]
+async fn a_new_bucket_that_refuses_beside_others_fills_from_then_on() {
+    let clock = larder::ManualClock::new();
+    let limiter = |tokens| {
+        let builder = Limiter::builder(Quota::per_second(10)).clock(clock.clock());
+        builder.initial_level(tokens).build().unwrap()
+    };
+    let (empty, full) = (limiter(0), limiter(10));
+    let both = [(&empty, Key::from("ada"), 1), (&full, Key::from("ada"), 10)];
+    let told = Limiter::take_all(&both).await;
+    let Decision::Refused { wait } = told[0] else {
+        panic!("it begins empty: {told:?}");
+    };
+    clock.advance(wait);
+    let told = Limiter::take_all(&both).await;
+    assert!(told.iter().all(Decision::is_admitted), "{told:?}");
+
+    // So it does where an answer settles what its request cost.
+    let layer = LimitLayer::new(Quota::per_second(10)).clock(clock.clock());
+    let layer = layer.initial_level(0).by_peer_ip();
+    let layer = layer.refund_when(|answer| answer.status.is_server_error());
+    let origin = Origin::counting();
+    assert_eq!(passing(&layer, &origin, 3, "192.0.2.1").await, 0);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(passing(&layer, &origin, 3, "192.0.2.1").await, 3);
+}
+
+#[tokio::test]
 async fn random_refusals_take_nothing_from_any_bucket() {
     let clock = larder::ManualClock::new();
     let limiter = |quota| {

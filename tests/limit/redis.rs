@@ -564,6 +564,25 @@ async fn what_calls_to_redis_cost_is_counted() {
 }
 
 #[tokio::test]
+async fn without_redis_a_share_of_few_tokens_begins_with_one() {
+    let nowhere = Redis::open("redis://127.0.0.1:1").unwrap();
+    let builder = || {
+        let builder = Limiter::builder(Quota::per_hour(3)).name("api");
+        let builder = builder.redis(nowhere.clone());
+        builder.fallback(Fallback::Local { share: 4 })
+    };
+    let table = [
+        (builder(), 1),
+        (builder().initial_level(2), 1),
+        (builder().initial_level(0), 0),
+    ];
+    for (builder, expected) in table {
+        let limiter = builder.build().unwrap();
+        assert_eq!(admitted(&limiter, 3).await, expected, "{limiter:?}");
+    }
+}
+
+#[tokio::test]
 async fn new_keys_begin_with_their_initial_level_here_and_in_redis() {
     let server = Server::start();
     let redis = Redis::builder(server.url()).deadline(Duration::from_secs(60));
@@ -615,6 +634,7 @@ async fn new_keys_begin_with_their_initial_level_here_and_in_redis() {
     let builder = || Limiter::builder(quota).initial_level(0);
     let there = builder().name("fills").redis(redis).build().unwrap();
     for limiter in [builder().build().unwrap(), there] {
+        assert!(!limiter.peek("ada", 2).await.is_admitted());
         let Decision::Refused { wait } = limiter.take("ada", 2).await else {
             panic!("it begins empty");
         };

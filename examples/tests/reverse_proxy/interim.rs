@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::origin::{Origin, Then};
 use crate::proxy::Proxy;
 
-const HINTS: &[u8] = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nX-A: 1\r\nX-A: \xe9\r\nConnection: x-b\r\nX-B: 1\r\n\r\n";
+const HINTS: &[u8] = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nX-A: 1\r\nX-A: \xe9\r\nConnection: x-b\r\nX-B: 1\r\nContent-Length: 9\r\n\r\n";
 
 #[test]
 fn hints_arrive_before_the_answer_and_are_not_stored() {

@@ -129,11 +129,15 @@ fn content_of_a_request_for_what_is_stored_is_not_the_next_request() {
     let mut client = proxy.connect();
     client.get("/");
     assert!(client.get("/").is_hit());
-    for method in ["GET", "HEAD"] {
+    let length = NEXT.len();
+    let of_said_length = format!("Content-Length: {length}\r\n\r\n{NEXT}");
+    let chunked = format!("Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{NEXT}\r\n0\r\n\r\n");
+    let contents = [&of_said_length, &chunked];
+    let asked = |method| contents.map(|content| (method, content));
+    for (method, content) in [asked("GET"), asked("HEAD")].concat() {
         let before = origin.count();
         client.send(format!(
-            "{method} / HTTP/1.1\r\nHost: a.example\r\nContent-Length: {}\r\n\r\n{NEXT}",
-            NEXT.len()
+            "{method} / HTTP/1.1\r\nHost: a.example\r\n{content}"
         ));
         match method {
             "HEAD" => client.head(),

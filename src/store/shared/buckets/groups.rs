@@ -172,8 +172,12 @@ impl Group {
         let debts: Vec<_> = debts.into_iter().map(|debt| debt as f64).collect();
         let granted = granted && times > 0;
         if !granted {
-            for (key, debt) in self.keys.iter().zip(&debts) {
-                inner.denied.stands(key, *debt);
+            for ((key, ask), debt) in self.keys.iter().zip(&self.asks).zip(&debts) {
+                // To look at a new bucket keeps nothing of it. If it does not begin full, a refusal without a call
+                // would be one from which on it does not fill.
+                if times > 0 || ask.initial <= 0.0 {
+                    inner.denied.stands(key, *debt);
+                }
             }
         }
         Ok((granted, debts))

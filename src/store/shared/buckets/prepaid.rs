@@ -150,11 +150,11 @@ impl Prepaid {
     pub(super) fn all(&self) -> Vec<(Key, u64, Ask)> {
         let mut all = Vec::new();
         for mut shard in self.holds.all() {
-            all.extend(
-                shard
-                    .drain()
-                    .map(|(key, hold)| (key, hold.tokens, hold.token)),
-            );
+            // What is coming still counts, should the process go on.
+            all.extend(shard.iter_mut().map(|(key, hold)| {
+                let tokens = std::mem::take(&mut hold.tokens);
+                (Key::clone(key), tokens, hold.token)
+            }));
         }
         all.retain(|(_, tokens, _)| *tokens > 0);
         all

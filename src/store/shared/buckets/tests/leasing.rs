@@ -221,6 +221,21 @@ fn no_window_sees_more_than_what_all_may_hold_and_in_the_long_run_nobody_more_th
 }
 
 #[test]
+fn what_calls_under_way_bring_counts_when_all_that_is_held_was_given_back() {
+    let world = World::new(1, 1.0, false);
+    let (prepaid, lease) = (Prepaid::default(), world.lease);
+    let wanted = |half_turns: u32, cost| {
+        let now = world.began + lease.turn * half_turns / 2;
+        prepaid.wanted(&world.key, cost, &lease, now).tokens
+    };
+    assert_eq!(wanted(0, 1), 0);
+    assert_eq!(wanted(1, 10_000), lease.most - 1);
+    assert!(prepaid.all().is_empty(), "nothing came yet");
+    let more = wanted(2, 10_000) + wanted(3, 10_000);
+    assert_eq!(more, 0, "it would hold more than its part");
+}
+
+#[test]
 fn a_steady_demand_makes_few_calls_and_a_larger_one_loses_little() {
     let lasts = SECOND * u32::try_from(steps(20_000) / 1_000).unwrap();
     for part in [0.2, 0.5, 1.0] {
