@@ -1,4 +1,5 @@
-//! larder with its default settings: `Cache-Status` on, three tags, the tag index.
+//! larder with its default settings: `Cache-Status` on, three tags, the tag index. Without codings, which none of
+//! the others has: the requests are a browser's, and would get theirs.
 
 use std::convert::Infallible;
 
@@ -28,5 +29,6 @@ pub fn service(
         .tag("posts")
         .tag("posts:all")
         .tag("site")
+        .codings([])
         .layer(origin.service())
 }
